@@ -1,0 +1,1 @@
+"""Vision backbones built from scan programs."""

@@ -1,0 +1,78 @@
+"""Initial values of parameters: the expression a program gives, drawn or computed as a tensor."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import assert_never
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scanlang.syntax.nodes import Binary, Call, Expr, Name, Negative, Number, Sum
+
+_BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div,
+}  # fmt: skip
+_FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
+    "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "tanh": torch.tanh, "abs": torch.abs,
+    "sigmoid": torch.sigmoid, "silu": functional.silu, "softplus": functional.softplus, "relu": torch.relu,
+    "gelu": functional.gelu, "min": torch.minimum, "max": torch.maximum,
+}  # fmt: skip
+
+
+def initial_value(
+    expression: Expr | None, indices: tuple[str, ...], sizes: Mapping[str, int], front: tuple[int, ...]
+) -> Tensor:
+    """A parameter of shape `(*front, *sizes of indices)`, in float32; draws are made per element from torch's generator.
+
+    Without an expression: U(-1/√n, 1/√n) where n is the product of the index sizes, as `nn.Linear`; zeros without indices.
+    """
+    extents = tuple(sizes[index] for index in indices)
+    if expression is None:
+        if not indices:
+            return torch.zeros(front)
+        bound = 1.0 / math.sqrt(math.prod(extents))
+        return torch.empty(*front, *extents).uniform_(-bound, bound)
+    result = torch.empty(*front, *extents, dtype=torch.float64)
+    for element in itertools.product(*map(range, extents)):
+        result[(..., *element)] = _evaluate(expression, dict(zip(indices, element, strict=True)), front)
+    return result.float()
+
+
+def _evaluate(expression: Expr, bound: Mapping[str, int], front: tuple[int, ...]) -> Tensor:
+    def number(value: float) -> Tensor:
+        return torch.full(front, value, dtype=torch.float64)
+
+    match expression:
+        case Number(value):
+            return number(float(value))
+        case Name(name):
+            return number(float(bound[name]))
+        case Negative(operand):
+            return -_evaluate(operand, bound, front)
+        case Binary(operator, left, right):
+            return _BINARY[operator](_evaluate(left, bound, front), _evaluate(right, bound, front))
+        case Call(function, arguments):
+            return _call(function, [_evaluate(argument, bound, front) for argument in arguments])
+        case Sum():
+            raise ValueError("an initial value has no sum")
+        case _:
+            assert_never(expression)
+
+
+def _call(function: str, values: list[Tensor]) -> Tensor:
+    match function:
+        case "uniform":
+            return values[0] + (values[1] - values[0]) * torch.rand_like(values[0])
+        case "loguniform":
+            low, high = values[0].log(), values[1].log()
+            return torch.exp(low + (high - low) * torch.rand_like(low))
+        case "normal":
+            return values[0] + values[1] * torch.randn_like(values[0])
+        case "inv_softplus":
+            return values[0] + torch.log(-torch.expm1(-values[0]))
+        case _:
+            return _FUNCTIONS[function](*values)

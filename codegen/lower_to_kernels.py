@@ -1,0 +1,418 @@
+"""Scan graph and sizes → kernels: indices are unrolled, functions are written in primitives, equal terms are computed once.
+
+    Before:  h[n] = exp(A[n] * dt) * h'[n] + dt * B[n] * x          (state = 2)
+    After:   b_mul_0 = b_A_0 * b_dt;  b_exp_0 = exp(b_mul_0);  …  b_h_0 ← b_add_0;  b_h_1 ← b_add_1
+
+Equal terms are found by hash-consing, so what the backward needs of the forward is the same name in both: whether such a
+value is kept or computed again is decided here (`_kept`): exponentials, divisions and states are kept, products are not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from scanlang.codegen.kernel import (
+    Access,
+    Accumulate,
+    Advance,
+    Atom,
+    BackwardKernel,
+    CellKernel,
+    ForwardKernel,
+    Gradient,
+    Let,
+    Parameter,
+    ParameterGradient,
+    ScanKernels,
+    Stream,
+)
+from scanlang.graph.adjoint import adjoint
+from scanlang.graph.scan_graph import ScanGraph
+from scanlang.graph.step import AdjointStep, Assign, Step, Update, carry_of, gradient_of, total_of
+from scanlang.graph.values import Apply, Constant, IndexValue, Previous, Read, Total, Value
+from scanlang.source import Span
+
+Environment = dict[str, int]
+CHEAP = frozenset(["add", "sub", "mul", "neg", "abs", "min", "max", "where", "lt", "le", "gt", "ge", "eq", "ne"])
+WORTH_REPEATING = 4.0
+"""A value of the forward is computed again in the backward if that takes at most so many cheap operations, else kept."""
+
+
+@dataclass
+class Block:
+    """Straight-line code under construction. Terms already computed, here or in `above`, are not computed again."""
+
+    above: Block | None = None
+    lets: list[Let] = field(default_factory=list)
+    known: dict[tuple[str, tuple[Atom, ...]], str] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
+
+    def find(self, key: tuple[str, tuple[Atom, ...]]) -> str | None:
+        return self.known.get(key) or (self.above.find(key) if self.above else None)
+
+    def is_taken(self, name: str) -> bool:
+        return name in self.taken or (self.above is not None and self.above.is_taken(name))
+
+    def fresh(self, stem: str) -> str:
+        name, number = stem, itertools.count(1)
+        while self.is_taken(name):
+            name = f"{stem}_{next(number)}"
+        self.taken.add(name)
+        return name
+
+    def let(self, function: str, *arguments: Atom, hint: str | None = None, origin: Span | None = None) -> Atom:
+        folded = _fold(function, arguments)
+        if folded is not None:
+            return folded
+        if function in ("add", "mul") and _sort_key(arguments[0]) > _sort_key(arguments[1]):
+            arguments = arguments[::-1]
+        if (found := self.find((function, arguments))) is not None:
+            return found
+        name = self.fresh(hint or f"b_{function}")
+        self.lets.append(Let(name, function, arguments, origin))
+        self.known[function, arguments] = name
+        return name
+
+
+def _sort_key(atom: Atom) -> tuple[bool, str]:
+    return isinstance(atom, str), str(atom)
+
+
+_FOLDABLE = {
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "neg": lambda a: -a,
+}  # fmt: skip
+
+
+def _fold(function: str, arguments: tuple[Atom, ...]) -> Atom | None:
+    """The result of arithmetic on numbers, and of the identities of zero and one."""
+    numbers = [a for a in arguments if isinstance(a, float)]
+    if len(numbers) == len(arguments) and function in _FOLDABLE:
+        return float(_FOLDABLE[function](*numbers))
+    match function, arguments:
+        case ("add", (0.0, other)) | ("add", (other, 0.0)) | ("sub", (other, 0.0)):
+            return other
+        case ("mul", (1.0, other)) | ("mul", (other, 1.0)) | ("div", (other, 1.0)):
+            return other
+        case ("mul", (0.0, _)) | ("mul", (_, 0.0)):
+            return 0.0
+    return None
+
+
+class Names:
+    """The atoms of named values, element by element: `("h", (3,)) → "b_h_3"`."""
+
+    def __init__(self, above: Names | None = None) -> None:
+        self.atoms: dict[tuple[str, tuple[int, ...]], Atom] = dict(above.atoms) if above else {}
+
+    def declare(self, block: Block, name: str, extents: tuple[int, ...]) -> tuple[str, ...]:
+        """Make a fresh name for every element, in memory's order."""
+        made = []
+        for element in itertools.product(*map(range, extents)):
+            atom = block.fresh(local_name(name, element))
+            self.atoms[name, element] = atom
+            made.append(atom)
+        return tuple(made)
+
+    def of(self, name: str, extents: tuple[int, ...]) -> tuple[Atom, ...]:
+        """The atoms of every element; zero where none was computed."""
+        return tuple(self.atoms.get((name, element), 0.0) for element in itertools.product(*map(range, extents)))
+
+
+def local_name(name: str, element: tuple[int, ...]) -> str:
+    """What an element of a named value is called in the code: `("h", (3,)) → "b_h_3"`."""
+    return "_".join(("b", re.sub(r"\W+", "_", name.replace("∂", "d_")).strip("_"), *map(str, element)))
+
+
+def previous_name(state: str) -> str:
+    """The key of a state's value before the step; the code calls it by the state's own name."""
+    return state + "'"
+
+
+@dataclass
+class Unroller:
+    """Writes values into a block, with indices bound to numbers."""
+
+    sizes: Mapping[str, int]
+    names: Names
+    block: Block
+
+    def atom(self, value: Value, environment: Environment, origin: Span | None = None, hint: str | None = None) -> Atom:
+        match value:
+            case Constant(number):
+                return float(number)
+            case IndexValue(index):
+                return float(environment[index])
+            case Read(name, indices):
+                return self.names.atoms[name, tuple(environment[i] for i in indices)]
+            case Previous(name, indices):
+                return self.names.atoms[previous_name(name), tuple(environment[i] for i in indices)]
+            case Total(index, body):
+                terms = [self.atom(body, {**environment, index: i}, origin) for i in range(self.sizes[index])]
+                return self.total(terms, origin)
+            case Apply(function, arguments):
+                atoms = [self.atom(argument, environment, origin) for argument in arguments]
+                return self.apply(function, atoms, origin, hint)
+            case _:
+                assert_never(value)
+
+    def total(self, terms: list[Atom], origin: Span | None) -> Atom:
+        """A sum in a fixed shape: four running sums side by side, so that no long chain of additions waits."""
+        ways: list[Atom] = [0.0] * min(4, len(terms))
+        for i, term in enumerate(terms):
+            ways[i % len(ways)] = self.block.let("add", ways[i % len(ways)], term, origin=origin)
+        while len(ways) > 1:
+            ways = [
+                self.block.let("add", *pair, origin=origin) if len(pair) == 2 else pair[0]
+                for pair in (ways[i : i + 2] for i in range(0, len(ways), 2))
+            ]
+        return ways[0] if ways else 0.0
+
+    def apply(self, function: str, atoms: list[Atom], origin: Span | None, hint: str | None = None) -> Atom:
+        """One function in primitives. Forms keep their relative accuracy and never overflow for large arguments."""
+
+        def let(function: str, *arguments: Atom) -> Atom:
+            return self.block.let(function, *arguments, origin=origin)
+
+        match function:
+            case "sigmoid" | "softplus" | "silu":
+                (x,) = atoms
+                decay = let("exp", let("neg", let("abs", x)))
+                if function == "softplus":
+                    return self.block.let("add", let("max", x, 0.0), let("log1p", decay), hint=hint, origin=origin)
+                above = let("where", let("ge", x, 0.0), 1.0, decay)
+                gate = let("div", above, let("add", 1.0, decay))
+                return gate if function == "sigmoid" else let("mul", x, gate)
+            case "relu":
+                return let("max", atoms[0], 0.0)
+            case "gelu":
+                below = let("add", 1.0, let("erf", let("mul", atoms[0], math.sqrt(0.5))))
+                return let("mul", let("mul", 0.5, atoms[0]), below)
+            case _:
+                return self.block.let(function, *atoms, hint=hint, origin=origin)
+
+    def assign(self, name: str, indices: tuple[str, ...], value: Value, origin: Span | None, called: str | None = None) -> None:
+        """Compute `name[indices]` for every element; `called` is what the code calls it, if not `name`."""
+        for element in itertools.product(*(range(self.sizes[i]) for i in indices)):
+            environment = dict(zip(indices, element, strict=True))
+            self.names.atoms[name, element] = self.atom(value, environment, origin, local_name(called or name, element))
+
+    def extents(self, indices: tuple[str, ...]) -> tuple[int, ...]:
+        return tuple(self.sizes[i] for i in indices)
+
+
+def lower_to_kernels(graph: ScanGraph, sizes: Mapping[str, int]) -> ScanKernels:
+    """The kernels of a scan graph; `sizes` gives the extent of every label of the recurrence (`{"state": 16, "rank": 6}`)."""
+    step = graph.step
+    extents = {index: sizes[label] for index, label in step.sizes.items()}
+    merge_scale = {"sum": 1.0, "mean": 1.0 / graph.directions}.get(graph.merge) if isinstance(graph.merge, str) else None
+    merge, merge_adjoint = (None, None) if merge_scale is not None else _lower_merge(graph)
+    return ScanKernels(
+        graph.name,
+        graph.directions,
+        _lower_forward(graph, step, extents),
+        _lower_backward(graph, adjoint(step), extents),
+        merge_scale,
+        merge,
+        merge_adjoint,
+    )
+
+
+@dataclass
+class _Frame:
+    """What forward and backward kernels begin alike: parameters, prologue, states, reads."""
+
+    parameters: tuple[Access, ...]
+    prologue: Block
+    states: tuple[str, ...]
+    reads: tuple[Access, ...]
+    names: Names
+
+
+def _frame(graph: ScanGraph, step: Step, extents: Mapping[str, int]) -> _Frame:
+    names, prologue = Names(), Block()
+    parameters, reads = [], []
+    for operand in step.operands:
+        shape = tuple(extents[i] for i in operand.indices)
+        of: Stream | Parameter
+        if operand.kind == "param":
+            of = Parameter(operand.name, operand.name in graph.shared, math.prod(shape))
+            parameters.append(Access(of, names.declare(prologue, operand.name, shape)))
+        else:
+            of = _stream(graph, operand.name, math.prod(shape))
+            reads.append(Access(of, names.declare(prologue, operand.name, shape)))
+    unroller = Unroller(extents, names, prologue)
+    for equation in step.prologue:
+        unroller.assign(equation.name, equation.indices, equation.value, equation.span)
+    states: list[str] = []
+    for update in step.states:
+        states += names.declare(prologue, previous_name(update.name), unroller.extents(update.indices))
+    return _Frame(tuple(parameters), prologue, tuple(s for s in states), tuple(reads), names)
+
+
+def _stream(graph: ScanGraph, name: str, width: int) -> Stream:
+    """The stream of one of the graph's inputs."""
+    node = graph.inputs()[name]
+    return Stream(name, lanes=node.kind == "input", per_direction=node.per_direction, width=width)
+
+
+def _run_step(step: Step, extents: Mapping[str, int], names: Names, block: Block) -> tuple[Advance, ...]:
+    """The equations of one step; states are advanced when all of it is done."""
+    unroller, advances = Unroller(extents, names, block), []
+    for equation in step.body:
+        match equation:
+            case Assign(name, indices, value, span):
+                unroller.assign(name, indices, value, span)
+            case Update(name, indices, decay, drive, span):
+                new = Apply("add", (Apply("mul", (decay, Previous(name, indices))), drive))
+                unroller.assign(name, indices, new, span, called=f"next_{name}")
+                for element in itertools.product(*map(range, unroller.extents(indices))):
+                    state = names.atoms[previous_name(name), element]
+                    assert isinstance(state, str)
+                    advances.append(Advance(state, names.atoms[name, element]))
+            case _:
+                assert_never(equation)
+    return tuple(advances)
+
+
+def _lower_forward(graph: ScanGraph, step: Step, extents: Mapping[str, int]) -> ForwardKernel:
+    frame = _frame(graph, step, extents)
+    block = Block(frame.prologue)
+    advances = _run_step(step, extents, frame.names, block)
+    output = frame.names.atoms[step.readout, ()]
+    body = _needed(block.lets, [output, *(a.value for a in advances)])
+    return ForwardKernel(frame.parameters, tuple(frame.prologue.lets), frame.states, frame.reads, body, advances, output)
+
+
+def _lower_backward(graph: ScanGraph, derived: AdjointStep, extents: Mapping[str, int]) -> BackwardKernel:
+    step, frame = derived.step, _frame(graph, derived.step, extents)
+    names, forward = frame.names, Block(frame.prologue)
+    advances = _run_step(step, extents, names, forward)
+    backward = Block(forward)
+    cotangent = names.declare(forward, derived.cotangent, ())[0]
+    unroller = Unroller(extents, names, backward)
+    carries: list[str] = []
+    for update in step.states:
+        carries += names.declare(forward, carry_of(update.name), unroller.extents(update.indices))
+    for equation in derived.body:
+        unroller.assign(equation.name, equation.indices, equation.value, equation.span)
+    carry_advances = []
+    for update in step.states:
+        handed_on = gradient_of(previous_name(update.name))
+        unroller.assign(
+            handed_on, update.indices, derived.carries[update.name], update.span, called=f"next_{carry_of(update.name)}"
+        )
+        old = names.of(carry_of(update.name), unroller.extents(update.indices))
+        new = names.of(handed_on, unroller.extents(update.indices))
+        carry_advances += [Advance(str(o), n) for o, n in zip(old, new, strict=True)]
+    gradients, accumulates = _collect_gradients(graph, derived, unroller)
+    epilogue, parameter_gradients = _lower_epilogue(graph, derived, extents, names, frame.prologue)
+    results: list[Atom] = [a.value for a in (*carry_advances, *accumulates)]
+    results += [atom for gradient in gradients for atom in gradient.atoms]
+    body = _needed(backward.lets, results)
+    used = {a for let in body for a in let.arguments if isinstance(a, str)} | {r for r in results if isinstance(r, str)}
+    keep, again = _kept(forward.lets, used, frame.states)
+    running = _needed(forward.lets, [a.value for a in advances] + list(keep))
+    return BackwardKernel(
+        frame.parameters, tuple(frame.prologue.lets), frame.states, frame.reads, running, advances, keep, cotangent,
+        tuple(carries), (*again, *body), tuple(carry_advances), gradients, accumulates, epilogue, parameter_gradients,
+    )  # fmt: skip
+
+
+def _collect_gradients(
+    graph: ScanGraph, derived: AdjointStep, unroller: Unroller
+) -> tuple[tuple[Gradient, ...], tuple[Accumulate, ...]]:
+    """What a step gives to the gradients of the streams, and to what is accumulated over all steps."""
+    gradients, accumulates = [], []
+    streams = {o.name for o in derived.step.operands if o.kind != "param"}
+    for name, value in derived.gradients.items():
+        indices = derived.step.indices_of(name)
+        extents = unroller.extents(indices)
+        unroller.assign(gradient_of(name), indices, value, None)
+        atoms = unroller.names.of(gradient_of(name), extents)
+        if name in streams:
+            gradients.append(Gradient(_stream(graph, name, math.prod(extents)), atoms))
+            continue
+        assert unroller.block.above is not None
+        totals = unroller.names.declare(unroller.block.above, total_of(name), extents)
+        accumulates += [Accumulate(total, atom) for total, atom in zip(totals, atoms, strict=True)]
+    return tuple(gradients), tuple(accumulates)
+
+
+def _lower_epilogue(
+    graph: ScanGraph, derived: AdjointStep, extents: Mapping[str, int], names: Names, prologue: Block
+) -> tuple[tuple[Let, ...], tuple[ParameterGradient, ...]]:
+    block = Block(prologue)
+    block.taken |= {str(atom) for atom in names.atoms.values()}
+    unroller = Unroller(extents, names, block)
+    for equation in derived.epilogue:
+        unroller.assign(equation.name, equation.indices, equation.value, equation.span)
+    found = []
+    for operand in derived.step.operands:
+        if operand.kind != "param":
+            continue
+        shape = unroller.extents(operand.indices)
+        name = gradient_of(operand.name)
+        unroller.assign(name, operand.indices, derived.parameters.get(operand.name, Constant(0.0)), operand.span)
+        of = Parameter(operand.name, operand.name in graph.shared, math.prod(shape))
+        found.append(ParameterGradient(of, names.of(name, shape)))
+    return _needed(block.lets, [a for gradient in found for a in gradient.atoms]), tuple(found)
+
+
+def _needed(lets: Iterable[Let], results: Iterable[Atom]) -> tuple[Let, ...]:
+    """The lets that `results` depend on, in their order."""
+    wanted, kept = {r for r in results if isinstance(r, str)}, []
+    for let in reversed(tuple(lets)):
+        if let.name in wanted:
+            kept.append(let)
+            wanted |= {a for a in let.arguments if isinstance(a, str)}
+    return tuple(reversed(kept))
+
+
+def _kept(forward: list[Let], used: set[str], states: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Let, ...]]:
+    """Which values of the forward the backward keeps, and which it computes again (in order): those that take a few cheap
+    operations from what is read or kept anyway."""
+    costs: dict[str, float] = {}
+    for let in forward:
+        own = 1.0 if let.function in CHEAP else math.inf
+        costs[let.name] = own + sum(c for a in let.arguments if (c := costs.get(str(a), 0.0)) <= WORTH_REPEATING)
+    wanted, again = set(used), []
+    for let in reversed(forward):
+        if let.name in wanted and costs[let.name] <= WORTH_REPEATING:
+            again.append(let)
+            wanted |= {a for a in let.arguments if isinstance(a, str)}
+    repeated = {let.name for let in again}
+    kept = [state for state in states if state in wanted]
+    kept += [let.name for let in forward if let.name in wanted and let.name not in repeated]
+    return tuple(kept), tuple(reversed(again))
+
+
+def _lower_merge(graph: ScanGraph) -> tuple[CellKernel, CellKernel]:
+    """A merge expression and its gradient as pointwise kernels over the partial outputs."""
+    step = graph.merge_step()
+    derived, extents = adjoint(step), {"k": graph.directions}
+    names, block = Names(), Block()
+    reads = []
+    for operand in step.operands:
+        stream = Stream(operand.name, lanes=True, per_direction=False)
+        reads.append(Access(stream, names.declare(block, operand.name, ())))
+    _run_step(step, extents, names, block)
+    output = names.atoms[step.readout, ()]
+    forward = CellKernel(tuple(reads), _needed(block.lets, [output]), (Gradient(Stream("y", True, False), (output,)),))
+    cotangent = Stream(derived.cotangent, lanes=True, per_direction=False)
+    cotangent_access = Access(cotangent, names.declare(block, derived.cotangent, ()))
+    unroller = Unroller(extents, names, block)
+    for equation in derived.body:
+        unroller.assign(equation.name, equation.indices, equation.value, equation.span)
+    writes = []
+    for operand in step.operands:
+        value = derived.gradients.get(operand.name, Constant(0.0))
+        unroller.assign(gradient_of(operand.name), (), value, None)
+        atoms = names.of(gradient_of(operand.name), ())
+        writes.append(Gradient(Stream(gradient_of(operand.name), True, False), atoms))
+    body = _needed(block.lets, [a for write in writes for a in write.atoms])
+    return forward, CellKernel((*reads, cotangent_access), body, tuple(writes))

@@ -1,0 +1,154 @@
+"""What `scanlang compile` tells of a compiled scan: proofs, schedule, bytes and operations against the ideal, and the machine
+code of every kernel. As text for people, as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from scanlang.codegen.kernel import Let, ScanKernels, Stream
+from scanlang.codegen.schedule import Schedule
+
+TRANSCENDENTAL = frozenset(["exp", "log", "log1p", "sqrt", "tanh", "erf"])
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes of one pass over one image: `ideal` reads every input and writes every output once, `moved` is what the schedule
+    asks of memory (what a cache saves is not counted)."""
+
+    ideal: int
+    moved: int
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Of one step, channel and direction."""
+
+    arithmetic: int
+    divisions: int
+    transcendental: int
+
+
+@dataclass(frozen=True)
+class KernelCode:
+    """Machine code of one kernel; None where the target does not tell."""
+
+    name: str
+    registers: int | None
+    spills: int | None
+    shared: int | None
+    instructions_per_step: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    program: str
+    scan: str
+    target: str
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    versions: Mapping[str, str]
+    directions: tuple[Mapping[str, str], ...]
+    sizes: Mapping[str, int]
+    schedule: Schedule
+    forward: Traffic
+    backward: Traffic
+    forward_operations: Operations
+    backward_operations: Operations
+    merge: str
+    kernels: tuple[KernelCode, ...]
+
+    def to_json(self) -> str:
+        return json.dumps(_plain(asdict(self)), indent=2, ensure_ascii=False) + "\n"
+
+    def to_text(self) -> str:
+        lines = [
+            f"{self.program}: scan {self.scan} for {self.target}",
+            f"  {self.height} × {self.width} cells, {self.channels} channels, {self.dtype}",
+            "  " + ", ".join(f"{name} {version}" for name, version in self.versions.items()),
+            "directions",
+            *(f"  y[{k}]  {one['order']:<24}{one['proof']}" for k, one in enumerate(self.directions)),
+            f"sizes     {', '.join(f'{label} = {size}' for label, size in self.sizes.items()) or 'none'}",
+            f"merge     {self.merge}",
+            f"schedule  {', '.join(f'{name} {value}' for name, value in asdict(self.schedule).items())}",
+            f"{'per image':<26}{'ideal':>12}{'moved':>12}",
+            *(_traffic_line(name, one) for name, one in (("forward", self.forward), ("backward", self.backward))),
+            f"{'per step and channel':<26}{'arithmetic':>12}{'divisions':>12}{'exp, log, …':>12}",
+            _operations_line("forward", self.forward_operations),
+            _operations_line("backward", self.backward_operations),
+            f"{'kernels':<26}{'registers':>12}{'spills':>12}{'shared':>12}{'instructions per step':>24}",
+            *(_kernel_line(kernel) for kernel in self.kernels),
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
+def _traffic_line(name: str, traffic: Traffic) -> str:
+    ratio = f"{traffic.moved / traffic.ideal:.1f}×"
+    return f"  {name:<24}{_bytes(traffic.ideal):>12}{_bytes(traffic.moved):>12}  {ratio}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def _operations_line(name: str, operations: Operations) -> str:
+    return f"  {name:<24}{operations.arithmetic:>12}{operations.divisions:>12}{operations.transcendental:>12}"
+
+
+def _kernel_line(kernel: KernelCode) -> str:
+    cells = ["–" if value is None else str(value) for value in (kernel.registers, kernel.spills, kernel.shared)]
+    steps = "–" if kernel.instructions_per_step is None else f"{kernel.instructions_per_step:.1f}"
+    return f"  {kernel.name:<24}{cells[0]:>12}{cells[1]:>12}{cells[2]:>12}{steps:>24}"
+
+
+def count_operations(lets: Iterable[Let]) -> Operations:
+    """How many operations straight-line code takes, by kind."""
+    counts = Counter(
+        "transcendental" if let.function in TRANSCENDENTAL else "divisions" if let.function == "div" else "arithmetic"
+        for let in lets
+    )
+    return Operations(counts["arithmetic"], counts["divisions"], counts["transcendental"])
+
+
+def count_traffic(kernels: ScanKernels, schedule: Schedule, cells: int, channels: int, item: int) -> tuple[Traffic, Traffic]:
+    """Forward and backward traffic of one image with streams of `item` bytes a value."""
+    directions, blocks = kernels.directions, math.ceil(channels / schedule.lanes)
+    once = sum(_stream_values(stream, directions, channels) for stream in kernels.streams) * cells * item
+    again = sum(
+        _stream_values(stream, directions, channels) * (_readers(stream, directions, blocks)) for stream in kernels.streams
+    )
+    output = cells * channels * item
+    partial = cells * channels * 4 * directions
+    merging = 0 if directions == 1 else 2 * partial
+    states = 4 * len(kernels.forward.states) * directions * channels * math.ceil(cells / schedule.backward_chunk)
+    forward = Traffic(once + output, again * cells * item + output + merging)
+    gradients = sum(_stream_values(g.of, directions, channels) for g in kernels.backward.gradients) * cells * item
+    lane_partials = sum(
+        2 * cells * channels * 4 * directions for g in kernels.backward.gradients if g.of.lanes and not g.of.per_direction
+    )
+    block_partials = sum(2 * cells * directions * g.of.width * 4 * blocks for g in kernels.backward.gradients if not g.of.lanes)
+    moved = again * cells * item + directions * output + 2 * states + gradients + lane_partials + block_partials
+    return forward, Traffic(once + output + gradients, moved)
+
+
+def _stream_values(stream: Stream, directions: int, channels: int) -> int:
+    """Values of a stream at one cell."""
+    return (channels if stream.lanes else stream.width) * (directions if stream.per_direction else 1)
+
+
+def _readers(stream: Stream, directions: int, blocks: int) -> int:
+    """How many programs read a stream's values: every direction, unless it has its own; every block of channels, if shared."""
+    return (1 if stream.per_direction else directions) * (1 if stream.lanes else blocks)

@@ -1,0 +1,25 @@
+"""How fast code runs a scan: every choice that may change time or rounding, never the meaning. Frozen, and printed in the
+header of what it made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """`chunk` steps are loaded ahead together (GPU), and states are saved at the start of every chunk.
+
+    addressing  `nest`: loops with constant strides; `table`: one int32 load per step; the same cells either way
+    merge       `turns`: a program takes the directions in turn and adds in place (fp32); `partials`: the directions run
+                side by side into K partial outputs, summed by a second kernel. Both give the same bits on every run
+    lanes       channels per program (GPU) or per vector (CPU)
+    """
+
+    addressing: Literal["nest", "table"]
+    merge: Literal["turns", "partials"]
+    lanes: int
+    chunk: int
+    backward_chunk: int
+    warps: int = 1

@@ -1,0 +1,345 @@
+"""The text of one chunk: all loads of its steps, then the arithmetic of all steps, then all stores.
+
+In: a layout and the number of steps; out: a `ChunkFunction`, forward or backward, that every direction calls.
+Values of step 3 are called `b3_…`, what was loaded for them `r3_…`; parameters and prologue values keep the name `b_…`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from scanlang.codegen.kernel import Access, Atom, BackwardKernel, ForwardKernel, Let, Stream
+from scanlang.codegen.triton_helpers import WARP, lane_index
+from scanlang.codegen.triton_layout import Layout
+from scanlang.codegen.triton_text import (
+    Statement,
+    Writer,
+    argument_texts,
+    expression,
+    free_names,
+    needed,
+    number,
+    origin_text,
+)
+
+CONSTANTS = ("STRIDE", "TURN", "SAVE")
+FIRST, MIDDLE, LAST = 0, 1, 2
+"""Values of TURN: the first direction stores, the others add, the last also finishes."""
+
+
+@dataclass(frozen=True)
+class ChunkFunction:
+    """A helper of the generated module: `results = name(parameters)`. `parameters` and `results` are names to be given by the caller.
+
+    `before` maps a result to the name of the parameter that it replaces: a state goes in as `b0_h` and comes out as `b7_h`.
+    """
+
+    name: str
+    summary: str
+    parameters: tuple[str, ...]
+    statements: tuple[Statement, ...]
+    results: tuple[str, ...]
+    carried: tuple[tuple[str, str], ...]
+
+    def write(self, writer: Writer) -> None:
+        typed = [f"{p}: tl.constexpr" if p in CONSTANTS else p for p in self.parameters]
+        writer.line("@triton.jit")
+        writer.wrapped(f"def {self.name}(", typed, "):")
+        writer.depth += 1
+        writer.line(f'"""{self.summary}"""')
+        writer.statements(self.statements)
+        if self.results:
+            returned = [name if name else "None" for name in self.results]
+            writer.wrapped("return (" if len(returned) > 1 else "return ", returned, ")" if len(returned) > 1 else "")
+        writer.depth -= 1
+        writer.line()
+        writer.line()
+
+
+def step_name(name: str, step: int) -> str:
+    """`b_dt` at step 3 is `b3_dt`."""
+    return f"b{step}_{name.removeprefix('b_')}"
+
+
+@dataclass
+class Chunk:
+    """A chunk under construction."""
+
+    layout: Layout
+    steps: int
+    local: frozenset[str]
+    uniform: frozenset[str]
+    addresses: dict[str, Statement] = field(default_factory=dict)
+    loads: list[Statement] = field(default_factory=list)
+    work: list[Statement] = field(default_factory=list)
+    stores: list[Statement] = field(default_factory=list)
+
+    @property
+    def compute(self) -> str:
+        return self.layout.shape.compute
+
+    @property
+    def table(self) -> bool:
+        return self.layout.schedule.addressing == "table"
+
+    # ---- addresses
+
+    def address(self, pointer: str, step: int, row: int, extra: int = 0) -> tuple[str, frozenset[str]]:
+        """Where step `step` finds the `extra`-th element of its row of an array with `row` elements per cell."""
+        tail = f" + {extra}" if extra else ""
+        if self.table:
+            cell = f"o{step}_cell"
+            self._cell(cell, f"tl.load(table{f' + {step}' if step else ''})", "table")
+            return f"{pointer} + {cell} * {row}{tail}", frozenset((pointer, cell))
+        base = f"a_{pointer}"
+        if base not in self.addresses:
+            self._cell("o_first", "o_cell", "o_cell")
+            text = f"{pointer} + o_first * {row}"
+            self.addresses[base] = Statement(base, text, frozenset((pointer, "o_first")))
+        if step == 0:
+            return f"{base}{tail}", frozenset((base,))
+        return f"{base} + {step * row} * STRIDE{tail}", frozenset((base, "STRIDE"))
+
+    def _cell(self, name: str, text: str, read: str) -> None:
+        if name not in self.addresses:
+            wide = ".to(tl.int64)" if self.layout.wide else ""
+            self.addresses[name] = Statement(name, text + wide, frozenset((read,)))
+
+    # ---- loads
+
+    def load(self, target: str, address: tuple[str, frozenset[str]], lanes: bool, guard: str = "") -> None:
+        text, reads = address
+        if lanes and self.layout.tail:
+            text, reads = f"{text}, mask=m_c, other=0.0", reads | {"m_c"}
+        self.loads.append(Statement(target, f"tl.load({text})", reads, guard=guard))
+
+    def read(self, access: Access, step: int) -> None:
+        """Load what a step takes from a stream; the conversions are part of the step's work."""
+        stream = access.of
+        assert isinstance(stream, Stream)
+        pointer, row = f"p_{stream.name}", self.layout.row(stream)
+        if stream.lanes:
+            raw = f"r{step}_{stream.name}"
+            self.load(raw, self.address(pointer, step, row), lanes=True)
+            self._convert(step_name(access.names[0], step), raw)
+            return
+        bits, per_word = self.layout.word(stream), self.layout.per_word(stream)
+        for element in range(stream.width // per_word):
+            self.load(f"r{step}_{stream.name}_{element}", self.address(pointer, step, row, element), lanes=False)
+        for place, name in enumerate(access.names):
+            raw = f"r{step}_{stream.name}_{place // per_word}"
+            if not bits:
+                self._convert(step_name(name, step), raw)
+                continue
+            unpack = f"{self.layout.shape.dtype(stream.name)}_of_{bits}_{place % per_word}({raw})"
+            double = ".to(tl.float64)" if self.compute == "float64" else ""
+            self.work.append(Statement(step_name(name, step), unpack + double, frozenset((raw,))))
+
+    def _convert(self, target: str, raw: str) -> None:
+        self.work.append(Statement(target, f"{raw}.to(tl.{self.compute})", frozenset((raw,))))
+
+    # ---- arithmetic
+
+    def resolve(self, atom: Atom, step: int) -> str | None:
+        """The name of an atom at a step; None for a number."""
+        if not isinstance(atom, str):
+            return None
+        return step_name(atom, step) if atom in self.local else atom
+
+    def let(self, let: Let, step: int) -> None:
+        names = [self.resolve(argument, step) for argument in let.arguments]
+        text = expression(let, argument_texts(let, names, self.compute), self.compute)
+        reads = frozenset(name for name in names if name)
+        self.work.append(Statement(step_name(let.name, step), text, reads, origin_text(let.origin)))
+
+    def assign(self, target: str, atom: Atom, step: int) -> None:
+        """`target = atom`, spread over the lanes."""
+        text, reads = self.lanes(atom, step)
+        self.work.append(Statement(target, text, reads))
+
+    def lanes(self, atom: Atom, step: int) -> tuple[str, frozenset[str]]:
+        """An atom as a value with lanes, and what it reads."""
+        name = self.resolve(atom, step)
+        if name is None:
+            assert isinstance(atom, float)
+            return f"tl.full([LANES], {number(atom)}, tl.{self.compute})", frozenset()
+        if atom in self.uniform:
+            return f"tl.full([LANES], 0.0, tl.{self.compute}) + {name}", frozenset((name,))
+        return name, frozenset((name,))
+
+    # ---- stores
+
+    def store(self, address: tuple[str, frozenset[str]], value: str, reads: Iterable[str], guard: str = "") -> None:
+        text, names = address
+        mask = ", mask=m_c" if self.layout.tail else ""
+        everything = names | frozenset(reads) | (frozenset(("m_c",)) if mask else frozenset())
+        self.stores.append(Statement(None, f"tl.store({text}, {value}{mask})", everything, guard=guard))
+
+    def store_merged(self, target: str, running: str, row: int, atom: Atom, step: int, scale: float) -> None:
+        """Store a value that is summed over the directions: on its own, or in its turn."""
+        value, reads = self.lanes(atom, step)
+        scaled = "" if scale == 1.0 else f" * {number(scale)}"
+        address = self.address(target, step, row)
+        if self.layout.mode != "turns":
+            self.store(address, value if not scaled else f"({value}){scaled}", reads)
+            return
+        so_far, where = f"r{step}_{running}", self.address(running, step, row)
+        self.load(so_far, where, lanes=True, guard=f"TURN != {FIRST}")
+        self.store(where, value, {*reads, "TURN"}, guard=f"TURN == {FIRST}")
+        self.store(where, f"{so_far} + {value}", {*reads, so_far, "TURN"}, guard=f"TURN == {MIDDLE}")
+        final = f"({so_far} + {value}){scaled}" if scaled else f"{so_far} + {value}"
+        self.store(address, final, {*reads, so_far, "TURN"}, guard=f"TURN == {LAST}")
+
+    def finish(
+        self, name: str, summary: str, order: Sequence[str], results: Sequence[str], carried: Sequence[tuple[str, str]]
+    ) -> ChunkFunction:
+        body = [*self.addresses.values(), *self.loads, *self.work, *self.stores]
+        statements = needed(body, results)
+        free = set(free_names(statements)) | {p for p in results if p not in {s.target for s in statements}}
+        guards = " ".join(statement.guard for statement in statements)
+        free |= {constant for constant in CONSTANTS if constant in guards}
+        rank = {parameter: i for i, parameter in enumerate([*order, "m_c", "table", "o_cell", *CONSTANTS])}
+        parameters = sorted(free, key=lambda p: (rank.get(p, -1), p))
+        return ChunkFunction(name, summary, tuple(parameters), tuple(statements), tuple(results), tuple(carried))
+
+
+def uniform_names(reads: Iterable[Access], lets: Iterable[Let]) -> frozenset[str]:
+    """Names whose value is the same in all lanes: what comes from streams without lanes alone."""
+    uniform = {name for access in reads if isinstance(access.of, Stream) and not access.of.lanes for name in access.names}
+    for let in lets:
+        if all(not isinstance(a, str) or a in uniform for a in let.arguments):
+            uniform.add(let.name)
+    return frozenset(uniform)
+
+
+def local_names(reads: Iterable[Access], *groups: Iterable[str]) -> frozenset[str]:
+    return frozenset(name for access in reads for name in access.names).union(*map(frozenset, groups))
+
+
+def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
+    """`steps` steps forward; with SAVE the states are stored wherever a chunk of the backward begins."""
+    kernel: ForwardKernel = layout.kernels.forward
+    local = local_names(kernel.reads, kernel.states, (let.name for let in kernel.body))
+    chunk = Chunk(layout, steps, local, uniform_names(kernel.reads, kernel.body))
+    every, channels = layout.schedule.backward_chunk, layout.shape.channels
+    scale = layout.kernels.merge_scale if layout.mode != "partials" else None
+    for step in range(steps):
+        if step % every == 0:
+            for number_, state in enumerate(kernel.states):
+                offset = (step // every * layout.states + number_) * channels
+                where = f"states + {offset}" if offset else "states"
+                saved = step_name(state, step)
+                chunk.store((where, frozenset(("states",))), saved, (saved,), guard="SAVE")
+        for access in kernel.reads:
+            chunk.read(access, step)
+        for let in kernel.body:
+            chunk.let(let, step)
+        for advance in kernel.advances:
+            chunk.assign(step_name(advance.state, step + 1), advance.value, step)
+        chunk.store_merged("output", "running", channels, kernel.output, step, 1.0 if scale is None else scale)
+    carried = [(step_name(state, 0), step_name(state, steps)) for state in kernel.states]
+    pointers = [*_stream_pointers(layout), "output", "running", "states"]
+    order = [*pointers, *_fixed_names(kernel), *(before for before, _ in carried)]
+    summary = f"{steps} steps forward: every load, then every step, then every store. Returns the states after them."
+    return chunk.finish(name, summary, order, [after for _, after in carried], carried)
+
+
+def backward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
+    """`steps` steps run forward from saved states, then taken back from the last to the first."""
+    kernel: BackwardKernel = layout.kernels.backward
+    lets = (*kernel.forward, *kernel.backward)
+    local = local_names(kernel.reads, kernel.states, kernel.carries, (let.name for let in lets), (kernel.cotangent,))
+    chunk = Chunk(layout, steps, local, uniform_names(kernel.reads, lets))
+    channels = layout.shape.channels
+    for number_, state in enumerate(kernel.states):
+        offset = f" + {number_ * channels}" if number_ else ""
+        chunk.load(step_name(state, 0), (f"states{offset}", frozenset(("states",))), lanes=True)
+    for step in range(steps):
+        for access in kernel.reads:
+            chunk.read(access, step)
+        _read_cotangent(chunk, kernel.cotangent, step)
+        for let in kernel.forward:
+            chunk.let(let, step)
+        for advance in kernel.advances:
+            chunk.assign(step_name(advance.state, step + 1), advance.value, step)
+    carried = _walk_back(chunk, kernel)
+    pointers = [*_stream_pointers(layout), "cotangent", "states"]
+    for stream in layout.lane_streams:
+        pointers += [f"g_{stream.name}", f"running_{stream.name}"]
+    order = [*pointers, "sums", *_fixed_names(kernel), *(before for before, _ in carried)]
+    summary = f"{steps} steps forward from the saved states, then back. Returns carries and sums for the steps before."
+    return chunk.finish(name, summary, order, [after for _, after in carried], carried)
+
+
+def _read_cotangent(chunk: Chunk, cotangent: str, step: int) -> None:
+    raw, scale = f"r{step}_cotangent", chunk.layout.kernels.merge_scale
+    chunk.load(raw, chunk.address("cotangent", step, chunk.layout.shape.channels), lanes=True)
+    scaled = "" if scale in (None, 1.0) else f" * {number(scale or 1.0)}"
+    text = f"{raw}.to(tl.{chunk.compute}){scaled}"
+    chunk.work.append(Statement(step_name(cotangent, step), text, frozenset((raw,))))
+
+
+def _walk_back(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
+    """The steps from the last to the first. Gives the names of what is carried, before and after the chunk."""
+    layout, names = chunk.layout, (*kernel.carries, *(a.accumulator for a in kernel.accumulates))
+
+    def after(name: str, step: int) -> str:
+        return step_name(name, step - 1) if step else name
+
+    for step in reversed(range(chunk.steps)):
+        for let in kernel.backward:
+            chunk.let(let, step)
+        gradients = {gradient.of.name: gradient.atoms for gradient in kernel.gradients}
+        for stream in layout.lane_streams:
+            atom, target, row = gradients.get(stream.name, (0.0,))[0], f"g_{stream.name}", layout.row(stream)
+            if stream.per_direction:
+                value, reads = chunk.lanes(atom, step)
+                chunk.store(chunk.address(target, step, row), value, reads)
+            else:
+                chunk.store_merged(target, f"running_{stream.name}", row, atom, step, 1.0)
+        sums = [a for s in layout.uniform_streams for a in gradients.get(s.name, (0.0,) * s.width)]
+        for start in range(0, len(sums), WARP):
+            _sum_lanes(chunk, sums[start : start + WARP], start, step)
+        for advance in kernel.carry_advances:
+            chunk.assign(after(advance.state, step), advance.value, step)
+        for accumulate in kernel.accumulates:
+            value, reads = chunk.lanes(accumulate.value, step)
+            so_far = step_name(accumulate.accumulator, step)
+            text = f"{so_far} + {value}"
+            chunk.work.append(Statement(after(accumulate.accumulator, step), text, reads | {so_far}))
+    return [(step_name(name, chunk.steps - 1), name) for name in names]
+
+
+def _sum_lanes(chunk: Chunk, atoms: Sequence[Atom], start: int, step: int) -> None:
+    """Sum values over the lanes of the program and store the sums as one line."""
+    layout, count = chunk.layout, len(atoms)
+    lanes, width = layout.schedule.lanes, lane_index(count)
+    texts, reads = [], frozenset[str]()
+    for atom in atoms:
+        text, names = chunk.lanes(atom, step)
+        texts.append(f"tl.where(m_c, {text}, 0.0)" if layout.tail else text)
+        reads |= names
+    if layout.tail:
+        reads |= {"m_c"}
+    target, offsets, mask = f"s{step}_{start}", f"o_sums_{start}", f"m_sums_{start}"
+    chunk.work.append(Statement(target, f"sums_of_{count}_over_{lanes}({', '.join(texts)})", reads))
+    lane = f"tl.arange(0, {WARP})"
+    place = lane if width == 1 else f"{lane} // {width}"
+    chunk.addresses.setdefault(offsets, Statement(offsets, f"{start} + {place}" if start else place, frozenset()))
+    where, names = chunk.address("sums", step, layout.directions * layout.sum_width)
+    names = names | {target, offsets}
+    if width * count == WARP and width == 1:
+        chunk.stores.append(Statement(None, f"tl.store({where} + {offsets}, {target})", names))
+        return
+    test = [f"({lane} % {width} == 0)"] * (width > 1) + [f"({place} < {count})"] * (width * count < WARP)
+    chunk.addresses.setdefault(mask, Statement(mask, " & ".join(test), frozenset()))
+    chunk.stores.append(Statement(None, f"tl.store({where} + {offsets}, {target}, mask={mask})", names | {mask}))
+
+
+def _stream_pointers(layout: Layout) -> list[str]:
+    return [f"p_{stream.name}" for stream in layout.kernels.streams]
+
+
+def _fixed_names(kernel: ForwardKernel | BackwardKernel) -> list[str]:
+    return [name for access in kernel.parameters for name in access.names] + [let.name for let in kernel.prologue]

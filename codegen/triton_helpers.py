@@ -1,0 +1,137 @@
+"""The small functions that generated Triton modules carry: accurate log1p and tanh, unpacking of words, sums over lanes.
+
+Only what a module calls is printed into it (`helper_texts`), so that every module stands alone.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from math import comb
+
+WARP = 32
+
+# log1p(q) / q on [0, 1], interpolated at Chebyshev nodes: 1.5 ulp after rounding in float32.
+_LOG1P = (
+    0.999999994656292, -0.49999892648063277, 0.3332971049891775, -0.24951616262872076, 0.19663274257204805,
+    -0.15269667074363288, 0.10543623795419527, -0.05637361283010733, 0.019542527261014103, -0.00317605701843196,
+)  # fmt: skip
+
+
+def helper_texts(text: str, compute: str) -> list[str]:
+    """The definitions of the helpers that `text` calls, those they call included, in a fixed order."""
+    found: list[str] = []
+    for name in ("log1p", "tanh", "floor_div", "floor_mod"):
+        if re.search(rf"(?<![\w.]){name}\(", text):
+            found.append(_fixed(name, compute))
+    for kind, bits, place in sorted(set(re.findall(r"\b(float16|bfloat16|float32)_of_(32|64)_(\d)\(", text))):
+        found.append(_unpack(kind, int(bits), int(place)))
+    counts = sorted({(int(lanes), int(count)) for count, lanes in re.findall(r"\bsums_of_(\d+)_over_(\d+)\(", text)})
+    found += [_lane_sums(count, lanes) for lanes, count in counts]
+    return found
+
+
+def lane_index(count: int) -> int:
+    """How many neighbouring lanes hold the same sum after `sums_of_<count>`: lane l holds sum l // this."""
+    return WARP // _power(count)
+
+
+def _power(count: int) -> int:
+    return 1 << (count - 1).bit_length()
+
+
+def _fixed(name: str, compute: str) -> str:
+    match name, compute:
+        case "log1p", "float32":
+            body = [
+                '"""log(1 + q) for 0 <= q <= 1, within 2 ulp: a polynomial, as lg2.approx loses small values."""',
+                f"b_sum = {_LOG1P[-1]!r} * q + {_LOG1P[-2]!r}",
+                *(f"b_sum = b_sum * q + {c!r}" for c in _LOG1P[-3::-1]),
+                "return b_sum * q",
+            ]
+            return _function("log1p(q)", body)
+        case "log1p", _:
+            body = [
+                '"""log(1 + q) for 0 <= q <= 1, with the rounding of 1 + q put right."""',
+                "b_sum = 1.0 + q",
+                "return tl.log(b_sum) + (q - (b_sum - 1.0)) / b_sum",
+            ]
+            return _function("log1p(q)", body)
+        case "tanh", _:
+            terms = _tanh_series(5 if compute == "float32" else 12)
+            body = [
+                '"""tanh with its relative accuracy kept near zero: a series up to 0.25, exponentials beyond."""',
+                "b_square = x * x",
+                f"b_sum = {terms[-1]!r} * b_square + {terms[-2]!r}",
+                *(f"b_sum = b_sum * b_square + {c!r}" for c in terms[-3::-1]),
+                "b_decay = tl.exp(-2.0 * tl.abs(x))",
+                "b_far = (1.0 - b_decay) / (1.0 + b_decay)",
+                "b_far = tl.where(x < 0.0, -b_far, b_far)",
+                "return tl.where(tl.abs(x) < 0.25, x * b_sum, b_far)",
+            ]
+            return _function("tanh(x)", body)
+        case "floor_div", _:
+            return _function("floor_div(a, n)", ['"""Rounds down; n is positive."""', "return (a - (a % n + n) % n) // n"])
+        case _:
+            return _function("floor_mod(a, n)", ['"""0 <= result < n; n is positive."""', "return (a % n + n) % n"])
+
+
+def _tanh_series(count: int) -> list[float]:
+    """The first coefficients of tanh(x) / x in powers of x²."""
+    bernoulli = [Fraction(1)]
+    for m in range(1, 2 * count + 1):
+        total = sum((comb(m + 1, k) * bernoulli[k] for k in range(m)), Fraction(0))
+        bernoulli.append(-total / (m + 1))
+    factorial, terms = 1, []
+    for n in range(1, count + 1):
+        factorial *= (2 * n - 1) * (2 * n)
+        terms.append(float(Fraction(4**n * (4**n - 1)) * bernoulli[2 * n] / factorial))
+    return terms
+
+
+def _unpack(kind: str, bits: int, place: int) -> str:
+    """Read the `place`-th number of a word. A bfloat16 is the upper half of a float32."""
+    size = 32 if kind == "float32" else 16
+    half = f"(word >> {32 * (place * size // 32)}).to(tl.uint32)" if bits == 64 else "word"
+    upper = (place * size) % 32 == 16
+    match kind:
+        case "float32":
+            value = f"{half}.to(tl.float32, bitcast=True)"
+        case "bfloat16":
+            value = f"({half} {'>> 16 << 16' if upper else '<< 16'}).to(tl.float32, bitcast=True)"
+        case _:
+            value = f"({half} >> {16 * upper}).to(tl.uint16).to(tl.float16, bitcast=True).to(tl.float32)"
+    return _function(f"{kind}_of_{bits}_{place}(word)", [f"return {value}"])
+
+
+def _lane_sums(count: int, lanes: int) -> str:
+    """Sums of `count` values over the lanes by exchanging halves: 31 exchanges for 32 values, where 32 full sums take 160."""
+    names = [f"b_{i}" for i in range(count)]
+    width = WARP // _power(count)
+    body = [f'"""Lane l of the result holds the sum of value l // {width} over all {lanes} lanes."""']
+    body += [f"{n} = tl.sum(tl.reshape({n}, [{WARP}, {lanes // WARP}]), axis=1)" for n in names if lanes > WARP]
+    body.append(f"o_lane = tl.arange(0, {WARP})")
+    distance, half = WARP // 2, _power(count) // 2
+    while distance:
+        body.append(f"o_other = o_lane ^ {distance}")
+        if half and count > half:
+            body.append(f"m_upper = (o_lane & {distance}) != 0")
+        for i in range(min(half, count) if half else 1):
+            body += _exchange(names[i], names[i + half] if half and i + half < count else None)
+        count = min(half, count) if half else 1
+        distance, half = distance // 2, half // 2
+    body.append("return b_0")
+    return _function(f"sums_of_{len(names)}_over_{lanes}({', '.join(names)})", body)
+
+
+def _exchange(low: str, high: str | None) -> list[str]:
+    if high is None:
+        return [f"{low} += tl.gather({low}, o_other, 0)"]
+    return [
+        f"b_sent = tl.where(m_upper, {low}, {high})",
+        f"{low} = tl.where(m_upper, {high}, {low}) + tl.gather(b_sent, o_other, 0)",
+    ]
+
+
+def _function(signature: str, body: list[str]) -> str:
+    return "\n".join(["@triton.jit", f"def {signature}:", *("    " + line for line in body)]) + "\n"

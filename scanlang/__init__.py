@@ -1,0 +1,45 @@
+"""A small language for 2-D selective scans, compiled to fused forward and backward kernels.
+
+    program = scanlang.load("cross.scan")
+    program.orders["rows"].positions(4, 6)              # the cell visited at every step
+    op = scanlang.compile(program, scan="cross")        # a torch operator, differentiable in every argument
+    core = scanlang.Scan2d(program, "cross", 96)        # an nn.Module with the projections and parameters
+
+`load`, `loads`, `order`-drawing and checking need no torch; it is imported by `compile` and `Scan2d` alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scanlang.codegen.compile import compile_scan as compile
+    from scanlang.codegen.module import Scan2d
+    from scanlang.codegen.op import CompiledScan
+    from scanlang.diagnostics import ScanError
+    from scanlang.program import Program, load, loads
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "load": "scanlang.program",
+    "loads": "scanlang.program",
+    "Program": "scanlang.program",
+    "ScanError": "scanlang.diagnostics",
+    "CompiledScan": "scanlang.codegen.op",
+    "Scan2d": "scanlang.codegen.module",
+}
+__all__ = ["CompiledScan", "Program", "Scan2d", "ScanError", "compile", "load", "loads"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "compile":
+        return import_module("scanlang.codegen.compile").compile_scan
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'scanlang' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,261 @@
+"""One recurrence: names, indices, initial values; its equations become temporaries and split state updates.
+
+In: the definition as written. Out: a `CheckedRecurrence`, or None after findings. What the equations compute is not
+changed but for the split of `linearity.py`.
+"""
+
+from __future__ import annotations
+
+import keyword
+from dataclasses import dataclass, field
+
+from scanlang.check.expressions import RECURRENCE, check_expression, mentions, names_in
+from scanlang.check.findings import Findings
+from scanlang.check.initial_values import check_initial
+from scanlang.check.linearity import split_update, written
+from scanlang.check.program import CheckedOperand, CheckedRecurrence, StateUpdate, Temporary
+from scanlang.check.sizes import check_formals
+from scanlang.diagnostics import Reporter
+from scanlang.errors import (
+    AssignsOperand,
+    DuplicateName,
+    IndexMisused,
+    IndexNotBound,
+    IndexShadowed,
+    NoEquations,
+    NoState,
+    NotSupportedYet,
+    ReadoutIndexed,
+    ReservedName,
+    StateUsesState,
+    UnusedName,
+    UsedBeforeDefined,
+    WrongIndices,
+)
+from scanlang.source import Span
+from scanlang.syntax.nodes import Declaration, Equation, Expr, Name, Operand, RecurrenceDefinition, Sum
+
+KINDS = {"input": "input", "shared": "shared input", "param": "parameter", "equation": "equation"}
+WITH_ARTICLE = {"input": "an input", "shared": "a shared input", "param": "a parameter", "equation": "a value"}
+
+
+def check_recurrence(definition: RecurrenceDefinition, reporter: Reporter) -> CheckedRecurrence | None:
+    """Check one recurrence; findings go to the reporter."""
+    return RecurrenceChecker(definition, Findings(reporter)).check()
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A name that equations may use: an operand, or the left-hand side of an equation above."""
+
+    kind: str
+    name: str
+    indices: tuple[str, ...]
+    span: Span
+
+
+@dataclass
+class EquationNames:
+    """The rules for names in equations: `table` grows from equation to equation, `equations` has all of them."""
+
+    findings: Findings
+    indices: dict[str, str]
+    equations: dict[str, Span]
+    table: dict[str, Declared] = field(default_factory=dict)
+    own: str = ""
+    unbound: set[str] = field(default_factory=set)
+
+    def check_name(self, name: Name, bound: frozenset[str]) -> None:
+        declared = self.table.get(name.name)
+        if declared is None:
+            self.report_missing(name)
+            return
+        if len(name.indices) != len(declared.indices):
+            text = written(declared.name, declared.indices)
+            self.findings.report(WrongIndices(name.span, name.name, text, len(name.indices), declared.span))
+            return
+        for index, expected in zip(name.indices, declared.indices, strict=True):
+            self.check_index(name, index, expected, bound)
+
+    def report_missing(self, name: Name) -> None:
+        if name.name in self.indices:
+            reason = "an index only selects an entry"
+            self.findings.report(IndexMisused(name.span, name.name, "is an index, not a value", reason))
+        elif name.name in self.equations:
+            self.findings.report(UsedBeforeDefined(name.span, name.name, self.equations[name.name]))
+        else:
+            self.findings.unknown("name", name.name, tuple(self.table), name.span)
+
+    def check_index(self, name: Name, index: Expr, expected: str, bound: frozenset[str]) -> None:
+        if not isinstance(index, Name) or index.indices:
+            problem, reason = "is no index", f"an index is a bare name, here `{expected}`"
+            self.findings.report(IndexMisused(index.span, index.span.text, problem, reason))
+        elif index.name not in self.indices:
+            self.findings.unknown("index", index.name, tuple(self.indices), index.span)
+        elif index.name not in bound:
+            self.report_unbound(index)
+        elif index.name != expected and name.name != self.own:
+            sizes = f"it was declared with `{expected}`, and `{index.name}` has a size of its own"
+            problem = f"is the wrong index for `{name.name}`"
+            self.findings.report(IndexMisused(index.span, index.name, problem, sizes))
+
+    def report_unbound(self, index: Name) -> None:
+        """Said once in an equation: one `sum` around it all is most often what is missing."""
+        if index.name not in self.unbound:
+            self.findings.report(IndexNotBound(index.span, index.name))
+        self.unbound.add(index.name)
+
+    def check_binder(self, node: Sum, bound: frozenset[str]) -> None:
+        if node.index not in self.indices:
+            self.findings.unknown("index", node.index, tuple(self.indices), node.span)
+        elif node.index in bound:
+            self.findings.report(IndexShadowed(node.span, node.index))
+
+
+@dataclass
+class RecurrenceChecker:
+    definition: RecurrenceDefinition
+    findings: Findings
+    names: EquationNames = field(init=False)
+    operands: list[CheckedOperand] = field(default_factory=list)
+    checked: list[Temporary | StateUpdate] = field(default_factory=list)
+    made_of: dict[str, str] = field(default_factory=dict)
+    """The state that a name is, or is made of."""
+
+    def __post_init__(self) -> None:
+        indices = {formal.index: formal.label for formal in self.definition.formals if formal.index is not None}
+        first = {equation.name: equation.span for equation in reversed(self.equations)}
+        self.names = EquationNames(self.findings, indices, first)
+
+    @property
+    def equations(self) -> tuple[Equation, ...]:
+        return tuple(statement for statement in self.definition.body if isinstance(statement, Equation))
+
+    def check(self) -> CheckedRecurrence | None:
+        self.check_formals()
+        for statement in self.definition.body:
+            if isinstance(statement, Declaration):
+                for operand in statement.operands:
+                    self.declare(statement, operand)
+        for equation in self.equations:
+            self.check_equation(equation)
+        self.check_whole()
+        if not self.findings.none:
+            return None
+        return CheckedRecurrence(
+            name=self.definition.name,
+            formals=self.definition.formals,
+            indices=self.names.indices,
+            operands=tuple(self.operands),
+            equations=tuple(self.checked),
+            readout=self.checked[-1].name,
+            span=self.definition.name_span,
+        )
+
+    def check_formals(self) -> None:
+        check_formals(self.definition.formals, self.findings)
+        for formal in self.definition.formals:
+            if formal.label == "head" and formal.index is not None:
+                self.findings.report(NotSupportedYet(formal.span, "heads"))
+
+    def declare(self, declaration: Declaration, operand: Operand) -> None:
+        self.check_new_name(declaration.kind, operand.name, operand.span)
+        self.check_own_indices(operand.name, operand.indices, operand.span)
+        if operand.initial is not None:
+            check_initial(operand, self.findings)
+        kind, span = declaration.kind, operand.span
+        self.names.table.setdefault(operand.name, Declared(kind, operand.name, operand.indices, span))
+        self.operands.append(CheckedOperand(operand.name, kind, operand.indices, operand.initial, span))
+
+    def check_new_name(self, kind: str, name: str, span: Span) -> None:
+        declared = self.names.table.get(name)
+        if declared is not None:
+            self.findings.report(DuplicateName(span, "name", name, declared.span))
+        elif name in self.names.indices:
+            self.findings.report(ReservedName(span, WITH_ARTICLE[kind], name, "it is an index of this recurrence"))
+        elif keyword.iskeyword(name):
+            self.findings.report(ReservedName(span, WITH_ARTICLE[kind], name, "Python reserves this word"))
+        elif kind == "param" and name == "project":
+            self.findings.report(ReservedName(span, WITH_ARTICLE[kind], name, "`share project` means the projections"))
+
+    def check_own_indices(self, name: str, indices: tuple[str, ...], span: Span) -> None:
+        for place, index in enumerate(indices):
+            if index not in self.names.indices:
+                self.findings.unknown("index", index, tuple(self.names.indices), span)
+            elif index in indices[:place]:
+                problem = f"is an index of `{name}` twice"
+                self.findings.report(IndexMisused(span, index, problem, "each index stands once"))
+
+    def check_equation(self, equation: Equation) -> None:
+        is_new = self.check_left_side(equation)
+        before = self.findings.count
+        self.names.unbound.clear()
+        left = Declared("equation", equation.name, equation.indices, equation.span)
+        is_state = mentions(equation.value, equation.name)
+        if is_state:
+            self.names.own = equation.name
+            self.names.table.setdefault(equation.name, left)
+        check_expression(equation.value, RECURRENCE, self.names, self.findings, frozenset(equation.indices))
+        self.names.own = ""
+        self.names.table.setdefault(equation.name, left)
+        if is_new and self.findings.count == before:
+            self.keep(equation, is_state)
+
+    def check_left_side(self, equation: Equation) -> bool:
+        """The name is new and its indices are known."""
+        before = self.findings.count
+        declared = self.names.table.get(equation.name)
+        if declared is not None and declared.kind != "equation":
+            kind = KINDS[declared.kind]
+            self.findings.report(AssignsOperand(equation.span, kind, equation.name, declared.span))
+        else:
+            self.check_new_name("equation", equation.name, equation.span)
+        self.check_own_indices(equation.name, equation.indices, equation.span)
+        return self.findings.count == before
+
+    def keep(self, equation: Equation, is_state: bool) -> None:
+        """Split a state's update, note what is made of a state, and add the equation to the result."""
+        other = self.first_other_state(equation)
+        if not is_state:
+            if other is not None:
+                self.made_of[equation.name] = self.made_of[other.name]
+            self.checked.append(Temporary(equation.name, equation.indices, equation.value, equation.span))
+            return
+        if other is not None:
+            earlier = self.made_of[other.name]
+            self.findings.report(StateUsesState(other.span, equation.name, earlier, other.name))
+        self.made_of[equation.name] = equation.name
+        split = split_update(equation.value, equation.name, equation.indices, self.findings)
+        if split is not None:
+            decay, drive = split
+            self.checked.append(StateUpdate(equation.name, equation.indices, decay, drive, equation.span))
+
+    def first_other_state(self, equation: Equation) -> Name | None:
+        found = (name for name in names_in(equation.value) if name.name in self.made_of and name.name != equation.name)
+        return next(found, None)
+
+    def check_whole(self) -> None:
+        """What can only be said of the recurrence as a whole; most of it only if all else is right."""
+        if not self.equations:
+            self.findings.report(NoEquations(self.definition.name_span, self.definition.name))
+            return
+        last = self.equations[-1]
+        if last.indices:
+            self.findings.report(ReadoutIndexed(last.span, written(last.name, last.indices)))
+        if not self.findings.none:
+            return
+        if not any(isinstance(equation, StateUpdate) for equation in self.checked):
+            self.findings.report(NoState(self.definition.name_span, self.definition.name))
+        self.check_all_used()
+
+    def check_all_used(self) -> None:
+        used = {self.equations[-1].name}
+        for equation in self.equations:
+            used |= {name.name for name in names_in(equation.value)} - {equation.name}
+        for operand in self.operands:
+            if operand.name not in used:
+                self.findings.report(UnusedName(operand.span, KINDS[operand.kind], operand.name))
+        for checked in self.checked:
+            if checked.name not in used:
+                kind = "state" if isinstance(checked, StateUpdate) else "value"
+                self.findings.report(UnusedName(checked.span, kind, checked.name))

@@ -1,0 +1,112 @@
+"""One step of a recurrence and its adjoint, as equations between values. Comes from a checked recurrence; knows no order,
+no merge, no device.
+
+    prologue   what depends on parameters alone; computed once
+    body       the equations of a step, in order; an `Update` advances a state
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from scanlang.graph.values import Value, show
+from scanlang.source import Span
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An array the recurrence takes: `kind` says where it lives, `indices` its last dimensions."""
+
+    name: str
+    kind: Literal["input", "shared", "param"]
+    indices: tuple[str, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Assign:
+    """`dt = softplus(…)`."""
+
+    name: str
+    indices: tuple[str, ...]
+    value: Value
+    span: Span = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{named(self.name, self.indices)} = {show(self.value)}"
+
+
+@dataclass(frozen=True)
+class Update:
+    """`h[n] = decay * h'[n] + drive`."""
+
+    name: str
+    indices: tuple[str, ...]
+    decay: Value
+    drive: Value
+    span: Span = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        state = named(self.name + "'", self.indices)
+        return f"{named(self.name, self.indices)} = {show(self.decay, 2)} * {state} + {show(self.drive, 1)}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """`sizes` maps an index to the label of its size (`n` → `state`)."""
+
+    recurrence: str
+    sizes: dict[str, str]
+    operands: tuple[Operand, ...]
+    prologue: tuple[Assign, ...]
+    body: tuple[Assign | Update, ...]
+    readout: str
+
+    @property
+    def states(self) -> tuple[Update, ...]:
+        return tuple(equation for equation in self.body if isinstance(equation, Update))
+
+    def indices_of(self, name: str) -> tuple[str, ...]:
+        """The declared indices of an operand, a prologue value, a temporary or a state."""
+        for item in (*self.operands, *self.prologue, *self.body):
+            if item.name == name:
+                return item.indices
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class AdjointStep:
+    """The adjoint of a step, walked from the last step to the first.
+
+    `cotangent` names the gradient of the readout. `carries` maps a state to the value handed to the step before:
+    `decay * d_state`, which that step reads as `carry.<state>`. `gradients` maps an input or shared operand, or an
+    accumulated name (a parameter, or a value of the prologue), to its contribution of this step. `epilogue` takes the
+    accumulated `total.<name>` back through the prologue to the gradients of the parameters (`parameters`).
+    """
+
+    step: Step
+    cotangent: str
+    body: tuple[Assign, ...]
+    carries: dict[str, Value]
+    gradients: dict[str, Value]
+    epilogue: tuple[Assign, ...]
+    parameters: dict[str, Value]
+
+
+def named(name: str, indices: tuple[str, ...]) -> str:
+    return name + (f"[{', '.join(indices)}]" if indices else "")
+
+
+def carry_of(state: str) -> str:
+    """The name under which a step reads the state adjoint that the step after it handed on."""
+    return f"carry.{state}"
+
+
+def total_of(name: str) -> str:
+    """The name of the sum over all steps of a gradient."""
+    return f"total.{name}"
+
+
+def gradient_of(name: str) -> str:
+    return f"∂{name}"

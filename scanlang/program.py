@@ -1,0 +1,83 @@
+"""What `scanlang.load` gives: a program that was checked, its orders, and the graphs of its scans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from os import PathLike
+from types import MappingProxyType
+
+from scanlang.check.program import CheckedProgram, CheckedScan
+from scanlang.diagnostics import ScanError
+from scanlang.errors import ScanNotChosen
+from scanlang.graph.build import build_graph
+from scanlang.graph.passes import cut_projections, rewrite
+from scanlang.graph.scan_graph import ScanGraph
+from scanlang.maps.order import Order
+from scanlang.maps.verify import VerifiedProgram
+from scanlang.pipeline import check_text, read_program
+from scanlang.source import Source, Span
+from scanlang.syntax.text import make_source
+
+
+class Program:
+    """A checked program: `program.orders["rows"].positions(4, 6)`, `program.graph("cross")`.
+
+    `source` is the text it came from. Made by `scanlang.load` and `scanlang.loads`; never changes.
+    """
+
+    def __init__(self, source: Source, verified: VerifiedProgram) -> None:
+        self.source, self.verified = source, verified
+
+    @property
+    def checked(self) -> CheckedProgram:
+        return self.verified.mapped.checked
+
+    @cached_property
+    def orders(self) -> Mapping[str, Order]:
+        """The program's own orders by name, in the order of the text."""
+        return MappingProxyType(dict(self.verified.orders))
+
+    @cached_property
+    def scans(self) -> Mapping[str, CheckedScan]:
+        return MappingProxyType(dict(self.checked.scans))
+
+    def directions(self, scan: str | None = None) -> tuple[Order, ...]:
+        """The orders of a scan's directions."""
+        return self.verified.scans[self.scan_name(scan)]
+
+    def scan_name(self, scan: str | None = None) -> str:
+        """`scan`, or the only scan there is; a ScanError names what there is to choose from."""
+        names = tuple(self.checked.scans)
+        if scan is None and len(names) == 1:
+            return names[0]
+        if scan not in names:
+            raise ScanError([ScanNotChosen(Span(self.source, 0, 0), scan, names)])
+        return scan
+
+    def graph(self, scan: str | None = None) -> ScanGraph:
+        """The scan as written, every direction gathering and projecting in its own time."""
+        name = self.scan_name(scan)
+        return build_graph(self.checked.scans[name], self.verified.scans[name])
+
+    def operator_graph(self, scan: str | None = None) -> ScanGraph:
+        """The scan as the fused operator computes it: projections hoisted to grid order and left to the caller."""
+        return cut_projections(rewrite(self.graph(scan)))
+
+    def __repr__(self) -> str:
+        orders, scans = ", ".join(self.orders), ", ".join(self.scans)
+        return f"<Program {self.source.name}: orders {orders or 'none'}; scans {scans or 'none'}>"
+
+
+def load(path: str | PathLike[str], sizes: Iterable[tuple[int, int]] | None = None) -> Program:
+    """`load("cross.scan")`: read and check a program. Orders without a proof are checked at `sizes`, or at the usual ones.
+
+    Raises ScanError with every finding, OSError if the file cannot be read.
+    """
+    return Program(*read_program(path, sizes))
+
+
+def loads(text: str, name: str = "<text>", sizes: Iterable[tuple[int, int]] | None = None) -> Program:
+    """`loads("grid h, w …")`: check a program given as text. It can import the library, not files."""
+    source = make_source(name, text)
+    return Program(source, check_text(source, None, sizes))

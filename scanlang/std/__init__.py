@@ -1,0 +1,1 @@
+"""The standard library: `import std.selective` reads `selective.scan` here."""

@@ -1,0 +1,1 @@
+"""Text to tree and back: grammar, nodes, parse, build, format."""

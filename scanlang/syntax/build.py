@@ -1,0 +1,246 @@
+"""lark's tree to the frozen nodes of a program, each with its span.
+
+Reports what the grammar lets through: numbers out of range, comparisons outside `where`, expressions too deep,
+initial values of inputs, constructs of later versions. Names are not looked up here.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from lark import ParseTree, Token
+
+from scanlang.diagnostics import InternalError, Reporter
+from scanlang.errors import InitialValueOfInput, NestedTooDeeply, NotSupportedYet
+from scanlang.limits import LIMITS
+from scanlang.source import Source, Span
+from scanlang.syntax import nodes
+from scanlang.syntax.build_expression import ExpressionBuilder, build_integer, names_in, span_of, token_span, trees_in
+from scanlang.syntax.later import LATER_MERGES, LATER_ORDER_FUNCTIONS, LATER_ORDERS
+
+_LEVELS = frozenset(
+    {"binary", "negative", "call", "sum", "name", "integer", "float", "group", "order_name", "order_call"}
+)
+
+
+def build_syntax(tree: ParseTree, source: Source) -> nodes.Program:
+    """`build_syntax(parse_text(source), source)`; raises ScanError with everything found."""
+    reporter = Reporter()
+    _check_depth(tree, source, reporter)
+    reporter.check()
+    builder = _Builder(source, reporter)
+    items = tuple(builder.item(item) for item in trees_in(tree))
+    _report_orders_of_later(items, builder.order_names, reporter)
+    reporter.check()
+    return nodes.Program(items, span=Span(source, 0, len(source.text)))
+
+
+def _check_depth(tree: ParseTree, source: Source, reporter: Reporter) -> None:
+    """Depth counted from below without recursion; the first expression that is one level too deep is reported."""
+    depth: dict[int, int] = {}
+    for subtree in tree.iter_subtrees():
+        below = max((depth[id(child)] for child in trees_in(subtree)), default=0)
+        depth[id(subtree)] = below + (subtree.data in _LEVELS)
+        if depth[id(subtree)] > LIMITS.expression_depth and not reporter.diagnostics:
+            reporter.report(NestedTooDeeply(span_of(subtree, source), LIMITS.expression_depth, "expressions"))
+
+
+def _report_orders_of_later(items: tuple[nodes.Item, ...], used: list[nodes.OrderName], reporter: Reporter) -> None:
+    """A later version's named order, in a program where no definition or import can have brought the name."""
+    if any(isinstance(item, nodes.Import) for item in items):
+        return
+    defined = {item.name for item in items if isinstance(item, nodes.OrderDefinition | nodes.FormulaDefinition)}
+    for order in used:
+        if order.name in LATER_ORDERS - defined:
+            reporter.report(NotSupportedYet(order.span, f"the order `{order.name}`"))
+
+
+class _Builder:
+    """One method per rule of the grammar. `order_names` collects the names used as orders."""
+
+    def __init__(self, source: Source, reporter: Reporter) -> None:
+        self.source = source
+        self.reporter = reporter
+        self.expression = ExpressionBuilder(source, reporter)
+        self.order_names: list[nodes.OrderName] = []
+
+    def span(self, tree: ParseTree) -> Span:
+        return span_of(tree, self.source)
+
+    def name(self, token: Token) -> nodes.Name:
+        return nodes.Name(str(token), span=token_span(token, self.source))
+
+    def names(self, tokens: list[Token]) -> tuple[nodes.Name, ...]:
+        return tuple(self.name(token) for token in tokens)
+
+    def item(self, tree: ParseTree) -> nodes.Item:
+        match tree.data:
+            case "grid":
+                return nodes.Grid(self.names(names_in(tree)), span=self.span(tree))
+            case "import_library":
+                return nodes.Import(".".join(names_in(tree)), True, span=self.span(tree))
+            case "import_file":
+                return nodes.Import(str(tree.children[1])[1:-1], False, span=self.span(tree))
+            case "order_definition":
+                return self.order_definition(tree)
+            case "formula_definition":
+                return self.formula_definition(tree)
+            case "recurrence_definition":
+                return self.recurrence_definition(tree)
+            case "scan_definition":
+                return self.scan_definition(tree)
+        raise InternalError(f"no item: {tree.data}")
+
+    # orders
+
+    def order_definition(self, tree: ParseTree) -> nodes.OrderDefinition:
+        (name,) = names_in(tree)
+        return nodes.OrderDefinition(
+            str(name),
+            self.order(trees_in(tree)[0]),
+            name_span=token_span(name, self.source),
+            span=self.span(tree),
+        )
+
+    def formula_definition(self, tree: ParseTree) -> nodes.FormulaDefinition:
+        name, parameter = names_in(tree)
+        return nodes.FormulaDefinition(
+            str(name),
+            str(parameter),
+            tuple(self.expression.build(cell) for cell in trees_in(tree)),
+            name_span=token_span(name, self.source),
+            span=self.span(tree),
+        )
+
+    def order(self, tree: ParseTree) -> nodes.OrderExpr:
+        match tree.data:
+            case "walk":
+                return nodes.Walk(tuple(self.walk_item(item) for item in trees_in(tree)), span=self.span(tree))
+            case "order_name":
+                order = nodes.OrderName(str(names_in(tree)[0]), span=self.span(tree))
+                self.order_names.append(order)
+                return order
+            case "order_call":
+                return self.order_call(tree)
+            case "group":
+                return self.order(trees_in(tree)[0])
+        raise InternalError(f"no order: {tree.data}")
+
+    def order_call(self, tree: ParseTree) -> nodes.OrderCall:
+        function = names_in(tree)[0]
+        if function in LATER_ORDER_FUNCTIONS:
+            self.reporter.report(NotSupportedYet(token_span(function, self.source), f"`{function}` of orders"))
+        arguments = tuple(
+            build_integer(argument, self.source, self.reporter) if argument.data == "integer" else self.order(argument)
+            for argument in trees_in(tree)
+        )
+        return nodes.OrderCall(str(function), arguments, span=self.span(tree))
+
+    def walk_item(self, tree: ParseTree) -> nodes.WalkItem:
+        first = cast(Token, tree.children[0])
+        direction = cast(Literal["", "-", "~", "~~"], "" if first.type == "NAME" else str(first))
+        step = trees_in(tree)
+        sizes = [self.walk_size(size) for size in trees_in(step[0])] if step else []
+        is_by = bool(step) and step[0].data == "by"
+        return nodes.WalkItem(
+            str(names_in(tree)[0]),
+            direction,
+            by=sizes[0] if is_by else None,
+            start=sizes[1] if len(sizes) == 2 else None,
+            mod=sizes[0] if step and not is_by else None,
+            span=self.span(tree),
+        )
+
+    def walk_size(self, tree: ParseTree) -> nodes.Number | nodes.Name:
+        if tree.data == "integer":
+            return build_integer(tree, self.source, self.reporter)
+        return self.name(names_in(tree)[0])
+
+    # recurrences
+
+    def formals(self, tree: ParseTree) -> tuple[nodes.Formal, ...]:
+        formals = [formal for part in trees_in(tree) if part.data == "formals" for formal in trees_in(part)]
+        return tuple(self.formal(formal) for formal in formals)
+
+    def formal(self, tree: ParseTree) -> nodes.Formal:
+        label, *index = names_in(tree)
+        if label == "head" and index:
+            self.reporter.report(NotSupportedYet(token_span(label, self.source), "`head`"))
+        default = [self.expression.build(part) for part in trees_in(tree)]
+        return nodes.Formal(
+            str(label), str(index[0]) if index else None, default[0] if default else None, span=self.span(tree)
+        )
+
+    def recurrence_definition(self, tree: ParseTree) -> nodes.RecurrenceDefinition:
+        name = names_in(tree)[0]
+        return nodes.RecurrenceDefinition(
+            str(name),
+            self.formals(tree),
+            tuple(self.statement(part) for part in trees_in(tree) if part.data != "formals"),
+            name_span=token_span(name, self.source),
+            span=self.span(tree),
+        )
+
+    def statement(self, tree: ParseTree) -> nodes.Declaration | nodes.Equation:
+        first = cast(Token, tree.children[0])
+        if tree.data == "declaration":
+            kind = cast(Literal["input", "shared", "param"], str(first))
+            operands = tuple(self.operand(operand, kind) for operand in trees_in(tree))
+            return nodes.Declaration(kind, operands, span=self.span(tree))
+        value = self.expression.build(trees_in(tree)[-1])
+        return nodes.Equation(str(first), self.indices(tree), value, span=self.span(tree))
+
+    def operand(self, tree: ParseTree, kind: str) -> nodes.Operand:
+        name = names_in(tree)[0]
+        initial = [self.expression.build(part) for part in trees_in(tree) if part.data != "indices"]
+        if initial and kind != "param":
+            self.reporter.report(InitialValueOfInput(initial[0].span, str(name), kind))
+        return nodes.Operand(str(name), self.indices(tree), initial[0] if initial else None, span=self.span(tree))
+
+    def indices(self, tree: ParseTree) -> tuple[str, ...]:
+        return tuple(str(name) for part in trees_in(tree) if part.data == "indices" for name in names_in(part))
+
+    # scans
+
+    def scan_definition(self, tree: ParseTree) -> nodes.ScanDefinition:
+        name = names_in(tree)[0]
+        return nodes.ScanDefinition(
+            str(name),
+            self.formals(tree),
+            tuple(self.clause(part) for part in trees_in(tree) if part.data != "formals"),
+            name_span=token_span(name, self.source),
+            span=self.span(tree),
+        )
+
+    def clause(self, tree: ParseTree) -> nodes.Clause:
+        match tree.data:
+            case "input":
+                return nodes.Input(self.names(names_in(tree)), span=self.span(tree))
+            case "directions":
+                return nodes.Directions(tuple(self.order(part) for part in trees_in(tree)), span=self.span(tree))
+            case "recur":
+                actuals = tuple(self.actual(part) for part in trees_in(tree))
+                return nodes.Recur(str(names_in(tree)[0]), actuals, span=self.span(tree))
+            case "project":
+                *names, origin = names_in(tree)
+                bias = cast(Token, tree.children[-1]).type == "BIAS"
+                return nodes.Project(self.names(names), self.name(origin), bias, span=self.span(tree))
+            case "share":
+                has_all = cast(Token, tree.children[1]).type == "ALL"
+                return nodes.Share(has_all, self.names(names_in(tree)), span=self.span(tree))
+            case "merge":
+                return self.merge(tree)
+        raise InternalError(f"no clause: {tree.data}")
+
+    def actual(self, tree: ParseTree) -> nodes.Actual:
+        value = self.expression.build(trees_in(tree)[0])
+        return nodes.Actual(str(names_in(tree)[0]), value, span=self.span(tree))
+
+    def merge(self, tree: ParseTree) -> nodes.Merge:
+        rule: ParseTree = trees_in(tree)[0]
+        word = str(rule.children[0]) if rule.data == "name" and len(rule.children) == 1 else ""
+        if word in LATER_MERGES:
+            self.reporter.report(NotSupportedYet(span_of(rule, self.source), f"`merge {word}`"))
+        if word in ("sum", "mean"):
+            return nodes.Merge(cast(Literal["sum", "mean"], word), span=self.span(tree))
+        return nodes.Merge(self.expression.build(rule), span=self.span(tree))

@@ -1,0 +1,138 @@
+"""From the place where a text stops following the grammar to the finding that says it best.
+
+In: the place and what stands there. Out: one diagnostic; the first of the rules that knows the mistake writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from lark import Token
+
+from scanlang.diagnostics import Diagnostic
+from scanlang.errors import BareWalk, NotSupportedYet, UnexpectedEnd, UnexpectedText
+from scanlang.source import Source, Span
+from scanlang.syntax.grammar import accepted_at, spellings, tokens_before
+from scanlang.syntax.later import LATER_KEYWORDS, LATER_ORDER_FUNCTIONS
+from scanlang.syntax.text import closes, open_bracket
+
+_WORDS = {"NAME": "a name", "STRING": "a file name in quotes", "$END": "the end of the program"}
+_NUMBERS = {"INTEGER", "FLOAT"}
+_OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "TWO_SLASHES", "PERCENT"}
+_COMPARISONS = {"LESS", "AT_MOST", "GREATER", "AT_LEAST", "EQUAL", "NOT_EQUAL"}
+_NAMES_OF_EQUATIONS = {"DIRECTIONS", "RECUR", "PROJECT", "SHARE", "MERGE"}
+_LONGEST_QUOTE = 40
+
+
+def explain_unexpected(source: Source, start: int, found: str) -> Diagnostic:
+    """`found` is the word or sign at `start`, empty at the end of the text. The text before `start` is accepted."""
+    tokens = tokens_before(source, start)
+    span = Span(source, start, start + len(found))
+    return (
+        _later(source, tokens, span)
+        or _bare_walk(source, tokens, span)
+        or (None if not found else _misspelt(source, tokens, span))
+        or (_end(source, tokens) if not found else _unexpected(source, span, None))
+    )
+
+
+def _place(source: Source, token: Token) -> Span:
+    start = token.start_pos or 0
+    return Span(source, start, start + len(token))
+
+
+def _later(source: Source, tokens: list[Token], span: Span) -> NotSupportedYet | None:
+    """Constructs of later versions: their keyword here, or just before a second name, or the function we are in."""
+    function = _enclosing_function(source, tokens, span.start)
+    if function is not None and function in LATER_ORDER_FUNCTIONS:
+        return NotSupportedYet(_place(source, function), f"`{function}` of orders")
+    if span.text in LATER_KEYWORDS and not _is_name(tokens, "="):
+        return NotSupportedYet(span, f"`{span.text}`")
+    if _is_name(tokens, *LATER_KEYWORDS) and span.text[:1].isalnum():
+        return NotSupportedYet(_place(source, tokens[-1]), f"`{tokens[-1]}`")
+    return None
+
+
+def _is_name(tokens: list[Token], *texts: str) -> bool:
+    return bool(tokens) and str(tokens[-1]) in texts
+
+
+def _enclosing_function(source: Source, tokens: list[Token], end: int) -> Token | None:
+    opened = open_bracket(source, end)
+    if opened is None or opened.text != "(":
+        return None
+    before = [token for token in tokens if (token.start_pos or 0) < opened.start]
+    return before[-1] if before else None
+
+
+def _bare_walk(source: Source, tokens: list[Token], span: Span) -> BareWalk | None:
+    starts_item = span.text in ("-", "~", "~~") or span.text[:1].isidentifier()
+    if not starts_item or not _is_name(tokens, "walk") or tokens[-1].type != "NAME":
+        return None
+    walk = _place(source, tokens[-1])
+    listed = {"WALK", "NAME"} & accepted_at(source, walk.start) == {"NAME"}
+    return BareWalk(walk) if listed and len(tokens) > 1 and str(tokens[-2]) in ("directions", ",") else None
+
+
+def _misspelt(source: Source, tokens: list[Token], span: Span) -> UnexpectedText | None:
+    """A keyword with a slip, here or as the name just before a text that cannot follow a name."""
+    here = _close_keyword(span.text, accepted_at(source, span.start))
+    if here:
+        return _unexpected(source, span, f"did you mean `{here}`?")
+    if not tokens or tokens[-1].type != "NAME":
+        return None
+    before = _place(source, tokens[-1])
+    meant = _close_keyword(before.text, accepted_at(source, before.start))
+    return UnexpectedText(before, f"`{before.text}`", (f"`{meant}`",), f"did you mean `{meant}`?") if meant else None
+
+
+def _close_keyword(word: str, accepted: frozenset[str]) -> str | None:
+    keywords = [text for name, text in spellings().items() if name in accepted and text.isidentifier()]
+    close = get_close_matches(word.lower(), sorted(keywords), n=1, cutoff=0.7)
+    return close[0] if word.isidentifier() and close else None
+
+
+def _end(source: Source, tokens: list[Token]) -> UnexpectedEnd:
+    end = (tokens[-1].end_pos or 0) if tokens else 0
+    words = in_user_words(accepted_at(source, len(source.text)))
+    return UnexpectedEnd(Span(source, end, end), words, open_bracket(source, len(source.text)))
+
+
+def _unexpected(source: Source, span: Span, suggestion: str | None) -> UnexpectedText:
+    expected = in_user_words(accepted_at(source, span.start))
+    opened = open_bracket(source, span.start)
+    mismatch = span.text in (")", "]", "}") and opened is not None and not closes(opened.text, span.text)
+    begins_item = span.text in ("grid", "import", "order", "recurrence", "scan")
+    return UnexpectedText(
+        span, quoted(span.text), expected, suggestion or _advice(span.text), opened if mismatch or begins_item else None
+    )
+
+
+def _advice(found: str) -> str | None:
+    if found == '"':
+        return "a file name ends with a quotation mark on the same line"
+    if found == ";":
+        return "nothing stands between statements; a new line is enough"
+    if found[:1].isdigit() and not found.isdigit():
+        return "a number ends before a letter; a name cannot begin with a digit"
+    return None
+
+
+def quoted(text: str) -> str:
+    return f"`{text}`" if len(text) <= _LONGEST_QUOTE else f"`{text[: _LONGEST_QUOTE - 3]}...`"
+
+
+def in_user_words(accepted: Iterable[str]) -> tuple[str, ...]:
+    """Terminals as words for the user: operators and numbers as one, keywords and signs in backquotes."""
+    left = set(accepted)
+    if "NAME" in left and "SHARED" in left:
+        left -= _NAMES_OF_EQUATIONS
+    words = [word for name, word in _WORDS.items() if name in left and name != "$END"]
+    if left & _NUMBERS:
+        words.append("a number")
+    if "STAR" in left:
+        words.append("an operator")
+        left -= _OPERATORS | _COMPARISONS
+    words += [f"`{text}`" for name, text in spellings().items() if name in left]
+    return (*words, *(_WORDS["$END"] for _ in left & {"$END"}))

@@ -1,0 +1,247 @@
+"""A program in canonical style: `parse(format(p)) == p`, formatting twice changes nothing, every comment is kept.
+
+In: the nodes of a program and its comments. Out: text. One statement a line, two spaces of indent, keywords and `=`
+of neighbouring statements aligned, at most one blank line. A comment inside a statement moves above it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
+from typing import assert_never
+
+from scanlang.source import Source, Span
+from scanlang.syntax import nodes
+from scanlang.syntax.build import build_syntax
+from scanlang.syntax.format_expression import format_expression, format_order
+from scanlang.syntax.parse import parse_text
+from scanlang.syntax.text import comment_spans, make_source, masked
+
+_WIDEST_ALIGNED = 60
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A statement, or the first or last line of a definition, and the characters it was read from.
+
+    `head` is padded to the width of the neighbours' heads of the same `kind`.
+    """
+
+    span: Span
+    head: str
+    rest: str
+    depth: int
+    kind: str
+    leading: tuple[Span, ...] = ()
+    trailing: Span | None = None
+    blank_before: bool = False
+
+    @property
+    def text(self) -> str:
+        return "  " * self.depth + self.head + self.rest
+
+
+def format_text(source: Source | str) -> str:
+    """`format_text("grid h,w")` is `"grid h, w\\n"`. Raises ScanError where the text is not a program."""
+    text = source if isinstance(source, str) else source.text
+    clean = make_source("program.scan" if isinstance(source, str) else source.name, text)
+    program = build_syntax(parse_text(clean), clean)
+    return format_program(program, comment_spans(clean))
+
+
+def format_program(program: nodes.Program, comments: tuple[Span, ...] = ()) -> str:
+    """`comments` are the spans of the text the program was read from; a program made by hand has none."""
+    lines, after = _attach(list(_lines(program)), comments)
+    lines = _align(_blank_lines(lines))
+    shown = [text for line, column in zip(lines, _comment_columns(lines), strict=True) for text in _show(line, column)]
+    if after and lines and _blank_between(lines[-1].trailing or lines[-1].span, after[0]):
+        shown.append("")
+    shown += _comment_block(after, 0)
+    while shown and not shown[0]:
+        shown.pop(0)
+    return "".join(f"{text}\n" for text in shown)
+
+
+# ---- statements as lines
+
+
+def _lines(program: nodes.Program) -> Iterator[_Line]:
+    code = masked(program.span.source.text)
+    for item in program.items:
+        match item:
+            case nodes.Grid(axes=axes):
+                yield _Line(item.span, "grid ", _names(axes), 0, "grid")
+            case nodes.Import(path=path, is_library=is_library):
+                yield _Line(item.span, "import ", path if is_library else f'"{path}"', 0, "import")
+            case nodes.OrderDefinition(name=name, value=value):
+                yield _Line(item.span, f"order {name} ", f"= {format_order(value, is_alone=True)}", 0, "order")
+            case nodes.FormulaDefinition(name=name, parameter=parameter, cell=cell):
+                shown = ", ".join(map(format_expression, cell))
+                yield _Line(item.span, f"order {name}({parameter}) ", f"= ({shown})", 0, "order")
+            case nodes.RecurrenceDefinition() | nodes.ScanDefinition():
+                yield from _definition(item, code)
+            case _:
+                assert_never(item)
+
+
+def _definition(item: nodes.RecurrenceDefinition | nodes.ScanDefinition, code: str) -> Iterator[_Line]:
+    """The first line up to its brace, the body, the closing brace."""
+    is_scan = isinstance(item, nodes.ScanDefinition)
+    opened = max(code.find("{", item.name_span.end), item.span.start) + 1
+    formals = ", ".join(map(_formal, item.formals))
+    first = replace(item.span, end=opened)
+    last = replace(item.span, start=max(item.span.end - 1, item.span.start))
+    yield _Line(first, f"{'scan' if is_scan else 'recurrence'} ", f"{item.name}({formals}) {{", 0, "open")
+    if isinstance(item, nodes.ScanDefinition):
+        yield from map(_clause, item.clauses)
+    else:
+        yield from map(_statement, item.body)
+    yield _Line(last, "}", "", 0, "close")
+
+
+def _formal(formal: nodes.Formal) -> str:
+    text = formal.label + (f" {formal.index}" if formal.index else "")
+    return text if formal.default is None else f"{text} = {format_expression(formal.default)}"
+
+
+def _statement(part: nodes.Declaration | nodes.Equation) -> _Line:
+    if isinstance(part, nodes.Equation):
+        target = part.name + _indices(part.indices)
+        return _Line(part.span, f"{target} ", f"= {format_expression(part.value)}", 1, "equation")
+    operands = ", ".join(map(_operand, part.operands))
+    return _Line(part.span, f"{part.kind} ", operands, 1, "declaration")
+
+
+def _indices(indices: tuple[str, ...]) -> str:
+    return f"[{', '.join(indices)}]" if indices else ""
+
+
+def _operand(operand: nodes.Operand) -> str:
+    text = operand.name + _indices(operand.indices)
+    return text if operand.initial is None else f"{text} = {format_expression(operand.initial)}"
+
+
+def _clause(clause: nodes.Clause) -> _Line:
+    keyword = type(clause).__name__.lower()
+    return _Line(clause.span, f"{keyword} ", _clause_rest(clause), 1, "clause")
+
+
+def _clause_rest(clause: nodes.Clause) -> str:
+    match clause:
+        case nodes.Input(names=names):
+            return _names(names)
+        case nodes.Directions(orders=orders):
+            return ", ".join(map(format_order, orders))
+        case nodes.Recur(name=name, actuals=actuals):
+            return f"{name}({', '.join(f'{part.label} = {format_expression(part.value)}' for part in actuals)})"
+        case nodes.Project(names=names, source=source, bias=bias):
+            return f"{_names(names)} from {source.name}{' bias' if bias else ''}"
+        case nodes.Share(all=has_all, names=names):
+            if has_all:
+                return f"all except {_names(names)}" if names else "all"
+            return _names(names) or "nothing"
+        case nodes.Merge(rule=rule):
+            return rule if isinstance(rule, str) else format_expression(rule)
+    assert_never(clause)
+
+
+def _names(names: tuple[nodes.Name, ...]) -> str:
+    return ", ".join(name.name for name in names)
+
+
+# ---- comments and blank lines
+
+
+def _attach(lines: list[_Line], comments: tuple[Span, ...]) -> tuple[list[_Line], tuple[Span, ...]]:
+    """Each comment to its statement: at its end, or above it. Also the comments after the last statement."""
+    ends = [line.span.end for line in lines]
+    leading: dict[int, list[Span]] = {}
+    trailing: dict[int, Span] = {}
+    for comment in comments:
+        index = bisect_right(ends, comment.start)
+        is_inside = index < len(lines) and lines[index].span.start < comment.start
+        before = lines[index - 1].span if index and not is_inside else None
+        if before and before.source.position(before.end)[0] == comment.line:
+            trailing[index - 1] = comment
+        else:
+            leading.setdefault(index, []).append(comment)
+    attached = [
+        replace(line, leading=tuple(leading.get(index, ())), trailing=trailing.get(index))
+        for index, line in enumerate(lines)
+    ]
+    return attached, tuple(leading.get(len(lines), ()))
+
+
+def _blank_between(first: Span, second: Span) -> bool:
+    source = first.source
+    return bool(source.text) and second.line - source.position(first.end)[0] > 1
+
+
+def _blank_lines(lines: list[_Line]) -> list[_Line]:
+    """Blank lines as they were written, none just inside braces, always one around a definition with braces."""
+    placed = lines[:1]
+    for previous, line in pairwise(lines):
+        is_inner = previous.kind == "open" or (line.kind == "close" and not line.leading)
+        start = line.leading[0] if line.leading and line.leading[0].start < line.span.start else line.span
+        written = _blank_between(previous.trailing or previous.span, start)
+        needed = previous.kind == "close" or line.kind == "open"
+        placed.append(replace(line, blank_before=needed or (written and not is_inner)))
+    return placed
+
+
+def _comment_block(comments: tuple[Span, ...], depth: int) -> list[str]:
+    """Own-line comments, with the blank lines between them."""
+    shown: list[str] = []
+    for number, comment in enumerate(comments):
+        if number and _blank_between(comments[number - 1], comment):
+            shown.append("")
+        shown.append("  " * depth + _comment(comment))
+    return shown
+
+
+def _comment(comment: Span) -> str:
+    return comment.text.rstrip()
+
+
+def _show(line: _Line, column: int) -> Iterator[str]:
+    if line.blank_before:
+        yield ""
+    yield from _comment_block(line.leading, 1 if line.kind == "close" else line.depth)
+    last = line.leading[-1] if line.leading else None
+    if last and last.end <= line.span.start and line.kind != "close" and _blank_between(last, line.span):
+        yield ""
+    yield line.text if line.trailing is None else f"{line.text.ljust(column)}  {_comment(line.trailing)}"
+
+
+# ---- alignment
+
+
+def _runs(lines: list[_Line], kinds: list[str]) -> Iterator[list[_Line]]:
+    """Neighbours of the same kind, with neither a blank line nor a comment between."""
+    keys: list[tuple[int, str]] = []
+    run = 0
+    for line, kind in zip(lines, kinds, strict=True):
+        run += line.blank_before or bool(line.leading)
+        keys.append((run, kind))
+    for _, group in groupby(zip(keys, lines, strict=True), key=lambda pair: pair[0]):
+        yield [line for _, line in group]
+
+
+def _align(lines: list[_Line]) -> list[_Line]:
+    aligned: list[_Line] = []
+    for run in _runs(lines, [line.kind for line in lines]):
+        width = max(len(line.head) for line in run)
+        pad = width if run[0].kind in ("order", "equation", "declaration", "clause") else 0
+        aligned += [replace(line, head=line.head.ljust(pad)) for line in run]
+    return aligned
+
+
+def _comment_columns(lines: list[_Line]) -> list[int]:
+    """Where the text before a trailing comment ends: the widest of neighbouring lines with one, long lines aside."""
+    columns: list[int] = []
+    for run in _runs(lines, [f"{line.depth} {line.trailing is not None}" for line in lines]):
+        widths = [len(line.text) for line in run if len(line.text) <= _WIDEST_ALIGNED]
+        columns += [max(widths, default=0) if run[0].trailing else 0] * len(run)
+    return columns

@@ -1,0 +1,261 @@
+"""The tree of a program as it was written: frozen nodes, each with its span.
+
+Spans never take part in `==` or `hash`, so two trees are equal when they say the same (`parse(format(p)) == p`).
+Nothing here is resolved: names are text, and whether they mean something is decided by `scanlang.check`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from scanlang.source import Span
+
+
+@dataclass(frozen=True)
+class Node:
+    span: Span = field(compare=False, repr=False, kw_only=True)
+
+
+# ---- expressions: one grammar for recurrences, formulas, merges, sizes and initial values
+
+
+@dataclass(frozen=True)
+class Number(Node):
+    """`16`, `1e-3`. `is_integer` keeps `2` apart from `2.0`."""
+
+    value: float
+    is_integer: bool
+
+
+@dataclass(frozen=True)
+class Name(Node):
+    """`dt`, or `A_log[n]`, `y[0]` with its indices."""
+
+    name: str
+    indices: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True)
+class Negative(Node):
+    operand: Expr
+
+
+@dataclass(frozen=True)
+class Binary(Node):
+    operator: Literal["+", "-", "*", "/", "//", "%", "<", "<=", ">", ">=", "==", "!="]
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True)
+class Call(Node):
+    function: str
+    arguments: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class Sum(Node):
+    """`sum(n: C[n] * h[n])`."""
+
+    index: str
+    body: Expr
+
+
+Expr = Number | Name | Negative | Binary | Call | Sum
+
+
+# ---- orders
+
+
+@dataclass(frozen=True)
+class WalkItem(Node):
+    """One loop of a walk: `h`, `-w`, `~w`, `~~w`, `h by 7`, `w by 4 from 2`, `h mod 2`."""
+
+    axis: str
+    direction: Literal["", "-", "~", "~~"] = ""
+    by: Number | Name | None = None
+    start: Number | Name | None = None
+    mod: Number | Name | None = None
+
+
+@dataclass(frozen=True)
+class Walk(Node):
+    """`walk h by 7, w by 7, h, w`, the outermost loop first."""
+
+    items: tuple[WalkItem, ...]
+
+
+@dataclass(frozen=True)
+class OrderName(Node):
+    """A named order: the program's own, or one of the language's (`raster`)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class OrderCall(Node):
+    """`reverse(rows)`, `flip(rows, h)`: arguments are orders, or names and numbers where the function takes them."""
+
+    function: str
+    arguments: tuple[OrderExpr | Number, ...]
+
+
+OrderExpr = Walk | OrderName | OrderCall
+
+
+@dataclass(frozen=True)
+class OrderDefinition(Node):
+    """`order rows = walk h, w`."""
+
+    name: str
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
+    value: OrderExpr
+
+
+@dataclass(frozen=True)
+class FormulaDefinition(Node):
+    """`order cols(t) = (t % h, t // h)`."""
+
+    name: str
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
+    parameter: str
+    cell: tuple[Expr, ...]
+
+
+# ---- recurrences
+
+
+@dataclass(frozen=True)
+class Formal(Node):
+    """A parameter of a recurrence or scan: `state n = 16` (label `state`, index `n`); without index `rank = 4`, `dim`."""
+
+    label: str
+    index: str | None = None
+    default: Expr | None = None
+
+
+@dataclass(frozen=True)
+class Operand(Node):
+    """One declared `input`, `shared` or `param`: `low[r]`, `A_log[n] = log(n + 1)`."""
+
+    name: str
+    indices: tuple[str, ...] = ()
+    initial: Expr | None = None
+
+
+@dataclass(frozen=True)
+class Declaration(Node):
+    """`shared low[r], B[n], C[n]`."""
+
+    kind: Literal["input", "shared", "param"]
+    operands: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Equation(Node):
+    """`h[n] = exp(-dt) * h[n] + x`."""
+
+    name: str
+    indices: tuple[str, ...]
+    value: Expr
+
+
+@dataclass(frozen=True)
+class RecurrenceDefinition(Node):
+    name: str
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
+    formals: tuple[Formal, ...]
+    body: tuple[Declaration | Equation, ...]
+
+
+# ---- scans
+
+
+@dataclass(frozen=True)
+class Actual(Node):
+    """`state = 16` in a call."""
+
+    label: str
+    value: Expr
+
+
+@dataclass(frozen=True)
+class Input(Node):
+    """`input x, z`."""
+
+    names: tuple[Name, ...]
+
+
+@dataclass(frozen=True)
+class Directions(Node):
+    orders: tuple[OrderExpr, ...]
+
+
+@dataclass(frozen=True)
+class Recur(Node):
+    """`recur selective(state = 1, rank = rank)`."""
+
+    name: str
+    actuals: tuple[Actual, ...]
+
+
+@dataclass(frozen=True)
+class Project(Node):
+    """`project low, B, C from x` with or without `bias`."""
+
+    names: tuple[Name, ...]
+    source: Name
+    bias: bool = False
+
+
+@dataclass(frozen=True)
+class Share(Node):
+    """`share nothing`, `share all`, `share A_log, D`, `share all except A_log`."""
+
+    all: bool
+    names: tuple[Name, ...] = ()
+
+
+@dataclass(frozen=True)
+class Merge(Node):
+    """`merge sum`, `merge mean`, or an expression in `y[k]` and the scan's inputs."""
+
+    rule: Literal["sum", "mean"] | Expr
+
+
+Clause = Input | Directions | Recur | Project | Share | Merge
+
+
+@dataclass(frozen=True)
+class ScanDefinition(Node):
+    name: str
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
+    formals: tuple[Formal, ...]
+    clauses: tuple[Clause, ...]
+
+
+# ---- programs
+
+
+@dataclass(frozen=True)
+class Grid(Node):
+    """`grid h, w`, the slowest axis of the raster first."""
+
+    axes: tuple[Name, ...]
+
+
+@dataclass(frozen=True)
+class Import(Node):
+    """`import std.selective` (library) or `import "mine.scan"` (a file beside this one)."""
+
+    path: str
+    is_library: bool
+
+
+Item = Grid | Import | OrderDefinition | FormulaDefinition | RecurrenceDefinition | ScanDefinition
+
+
+@dataclass(frozen=True)
+class Program(Node):
+    items: tuple[Item, ...]

@@ -1,0 +1,102 @@
+"""Random syntax trees: programs that follow the grammar, whatever their names mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from scanlang.source import Source, Span
+from scanlang.syntax import nodes
+
+NOWHERE = Span(Source("", ""), 0, 0)
+KEYWORDS = ("input", "walk", "order", "scan", "merge", "share", "by", "from", "mod", "sum", "bias", "nothing", "grid")
+
+plain_names = st.sampled_from(("a", "b", "c1", "x_y", "dt", "A_log", "h", "w", "t", "_"))
+names = plain_names | st.sampled_from(KEYWORDS)
+"""Names that may also be keywords, for the places where only a name can stand."""
+
+
+def node(cls: type, *fields: Any, **more: Any) -> st.SearchStrategy[Any]:
+    """A strategy for a node from strategies for its fields."""
+    return st.builds(cls, *fields, **more, span=st.just(NOWHERE))
+
+
+def several(strategy: st.SearchStrategy[Any], least: int = 0, most: int = 3) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(strategy, min_size=least, max_size=most).map(tuple)
+
+
+def optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | strategy
+
+
+integers = node(nodes.Number, st.integers(0, 2**31 - 1) | st.integers(0, 9), st.just(True))
+numbers = integers | node(nodes.Number, st.floats(0, allow_infinity=False, allow_nan=False).map(abs), st.just(False))
+bare_names = node(nodes.Name, names)
+indices = several(plain_names, most=2)
+
+
+def _larger(smaller: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    operators = st.sampled_from(("+", "-", "*", "/", "//", "%"))
+    comparisons = node(nodes.Binary, st.sampled_from(("<", "<=", ">", ">=", "==", "!=")), smaller, smaller)
+    functions = names.filter(lambda name: name not in ("sum", "where"))
+    return (
+        node(nodes.Binary, operators, smaller, smaller)
+        | node(nodes.Negative, smaller)
+        | node(nodes.Name, names, several(smaller, 1, 2))
+        | node(nodes.Call, functions, several(smaller))
+        | node(nodes.Call, st.just("where"), st.tuples(comparisons, smaller, smaller))
+        | node(nodes.Sum, names, smaller)
+    )
+
+
+expressions = st.recursive(numbers | bare_names, _larger, max_leaves=10)
+
+sizes = integers | bare_names
+directions = st.sampled_from(("", "-", "~", "~~"))
+walk_items = (
+    node(nodes.WalkItem, names, directions)
+    | node(nodes.WalkItem, names, directions, by=sizes, start=optional(sizes))
+    | node(nodes.WalkItem, names, directions, mod=sizes)
+)
+walks = node(nodes.Walk, several(walk_items, 1))
+order_names = node(nodes.OrderName, plain_names)
+calls = ("reverse", "flip", "transpose", "mine")
+orders = st.recursive(
+    walks | order_names,
+    lambda smaller: node(nodes.OrderCall, st.sampled_from(calls), several(smaller | integers, 1)),
+    max_leaves=4,
+)
+
+formals = several(node(nodes.Formal, names, optional(plain_names), optional(expressions)))
+inputs = node(nodes.Operand, names, indices)
+parameters = node(nodes.Operand, names, indices, optional(expressions))
+declarations = node(nodes.Declaration, st.sampled_from(("input", "shared")), several(inputs, 1)) | node(
+    nodes.Declaration, st.just("param"), several(parameters, 1)
+)
+targets = plain_names | st.sampled_from(
+    ("input", "shared", "param", "merge", "share", "recur", "project", "directions")
+)
+equations = node(nodes.Equation, targets, indices, expressions)
+
+clauses = (
+    node(nodes.Input, several(bare_names, 1))
+    | node(nodes.Directions, several(orders, 1))
+    | node(nodes.Recur, names, several(node(nodes.Actual, names, expressions)))
+    | node(nodes.Project, several(bare_names, 1), bare_names, st.booleans())
+    | node(nodes.Share, st.booleans(), several(node(nodes.Name, plain_names)))
+    | node(nodes.Merge, st.sampled_from(("sum", "mean")) | node(nodes.Binary, st.just("+"), expressions, expressions))
+)
+
+span = {"name_span": st.just(NOWHERE)}
+library_paths = st.lists(plain_names, min_size=1, max_size=3).map(".".join)
+items = (
+    node(nodes.Grid, several(bare_names, 1))
+    | node(nodes.Import, library_paths, st.just(True))
+    | node(nodes.Import, st.sampled_from(("mine.scan", "folder/ö.scan", "#.scan")), st.just(False))
+    | node(nodes.OrderDefinition, names, orders, **span)
+    | node(nodes.FormulaDefinition, names, names, several(expressions, 1), **span)
+    | node(nodes.RecurrenceDefinition, names, formals, several(declarations | equations), **span)
+    | node(nodes.ScanDefinition, names, formals, several(clauses), **span)
+)
+programs = node(nodes.Program, several(items, most=4))

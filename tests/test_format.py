@@ -1,0 +1,153 @@
+"""`fmt`: what is read back is the same program, formatting twice changes nothing, no comment is lost."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies_syntax import programs
+
+from scanlang.diagnostics import ScanError
+from scanlang.source import Source
+from scanlang.syntax import nodes
+from scanlang.syntax.build import build_syntax
+from scanlang.syntax.format import format_program, format_text
+from scanlang.syntax.parse import parse_text
+
+slow_strategy = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+UNTIDY = """\
+
+
+# top
+  # second
+grid h, # axis one
+  w # axis two
+
+
+order a = walk h, # in
+  w by 4 from 2
+# about b
+order longer = (walk w, h) # trail
+recurrence f(state n) { # opening
+  # inside
+  input x input z
+
+  y = (x - (x - z)) * (-(x*x)) # y
+  zed[n] = where((x < 1), 1e-3, .5) # zed
+  # last
+}
+scan s {
+   # only a comment
+}
+# tail"""
+
+TIDY = """\
+# top
+# second
+# axis one
+grid h, w  # axis two
+
+# in
+order a = walk h, w by 4 from 2
+# about b
+order longer = walk w, h  # trail
+
+recurrence f(state n) {  # opening
+  # inside
+  input x
+  input z
+
+  y      = (x - (x - z)) * -(x * x)  # y
+  zed[n] = where(x < 1, 1e-3, .5)    # zed
+  # last
+}
+
+scan s() {
+  # only a comment
+}
+# tail
+"""
+
+
+def parsed(text: str) -> nodes.Program:
+    source = Source("t.scan", text)
+    return build_syntax(parse_text(source), source)
+
+
+def test_style() -> None:
+    assert format_text(UNTIDY) == TIDY
+
+
+def test_formatting_twice_changes_nothing() -> None:
+    assert format_text(TIDY) == TIDY
+
+
+def test_program_stays_the_same() -> None:
+    assert parsed(TIDY) == parsed(UNTIDY)
+
+
+def test_empty_program() -> None:
+    assert format_text("") == ""
+    assert format_text("\n\n  # alone\n\n") == "# alone\n"
+
+
+def test_windows_line_ends_and_byte_order_mark() -> None:
+    assert format_text("\ufeffgrid h, w\r\n# end\r\n") == "grid h, w\n# end\n"
+
+
+def test_wrong_text_is_a_finding() -> None:
+    with pytest.raises(ScanError):
+        format_text("grid grid grid")
+
+
+@pytest.mark.parametrize(
+    "text", ["a - (b - c)", "a / (b * c)", "-(a + b)", "-(a * b)", "(a + b) * c", "a % (b // c)", "(-(a + b) - c) * d"]
+)
+def test_parentheses_that_matter_stay(text: str) -> None:
+    assert format_text(f"recurrence r() {{ y = {text} }}") == f"recurrence r() {{\n  y = {text}\n}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "tidy"),
+    [
+        ("((a - b)) - c", "a - b - c"),
+        ("(-a) * b", "-a * b"),
+        ("-(-a)", "--a"),
+        ("a + (-b)", "a + -b"),
+        ("f((a + b))", "f(a + b)"),
+        ("sum(n: (a + b))", "sum(n: a + b)"),
+        ("(a * b) + (c / d)", "a * b + c / d"),
+    ],
+)
+def test_parentheses_that_do_not_matter_go(text: str, tidy: str) -> None:
+    assert format_text(f"recurrence r() {{ y = {text} }}") == f"recurrence r() {{\n  y = {tidy}\n}}\n"
+
+
+def test_walks_have_parentheses_among_orders_only() -> None:
+    text = "scan s() { directions (walk h,w), reverse((walk -h,~w)), flip((walk h,~~w), h) }"
+    assert "directions (walk h, w), reverse(walk -h, ~w), flip((walk h, ~~w), h)\n" in format_text(text)
+
+
+@slow_strategy
+@given(programs)
+def test_parse_after_format_is_the_program(program: nodes.Program) -> None:
+    assert parsed(format_program(program)) == program
+
+
+@slow_strategy
+@given(programs, st.data())
+def test_comments_anywhere_are_kept_and_formatting_is_stable(program: nodes.Program, data: st.DataObject) -> None:
+    """The text is torn at its blanks: line ends, blank lines and comments are put between its words."""
+    words = format_program(program).split()
+    glue = st.sampled_from((" ", " ", "\n", "\n\n\n", " # c{}\n", "\n  # c{}\n", "\n\n# c{} # \n\n"))
+    torn = "".join(word + data.draw(glue).format(number) for number, word in enumerate(words))
+    comments = re.findall(r"# c\d+(?: #)?", torn)
+    written = format_text(torn)
+    assert parsed(written) == program
+    assert sorted(re.findall(r"# c\d+(?: #)?", written)) == sorted(comments)
+    assert format_text(written) == written
