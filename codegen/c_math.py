@@ -70,6 +70,7 @@ typedef u{integer} bits __attribute__((vector_size(LANES * sizeof(real))));
 typedef vec loose __attribute__((aligned(sizeof(real)), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
+#define COLD static __attribute__((noinline, cold, unused))
 #if defined(__clang__) || __GNUC__ >= 12
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
@@ -81,30 +82,23 @@ INLINE vec as_vec(bits value) {{ return (vec)value; }}
 INLINE vec select(mask chosen, vec yes, vec no) {{ return (vec)((chosen & (mask)yes) | (~chosen & (mask)no)); }}
 
 // Loads and stores of `width` lanes; the last block of channels may be narrower than a vector.
-INLINE vec load(const real *from, int64_t width) {{
-    if (__builtin_expect(width == LANES, 1)) return *(const loose *)from;
-    real lanes[LANES] = {{0}};
-    for (int64_t i = 0; i < width; ++i) lanes[i] = from[i];
-    return *(const loose *)lanes;
-}}
-INLINE vec load_column(const real *from, int64_t stride, int64_t width) {{
+COLD vec load_column(const real *from, int64_t stride, int64_t width) {{
     real lanes[LANES] = {{0}};
     for (int64_t i = 0; i < width; ++i) lanes[i] = from[i * stride];
     return *(const loose *)lanes;
 }}
-INLINE void store(real *to, vec value, int64_t width) {{
-    if (__builtin_expect(width == LANES, 1)) {{
-        *(loose *)to = value;
-        return;
-    }}
-    real lanes[LANES];
-    *(loose *)lanes = value;
-    for (int64_t i = 0; i < width; ++i) to[i] = lanes[i];
-}}
-INLINE void store_column(real *to, int64_t stride, vec value, int64_t width) {{
+COLD void store_column(real *to, int64_t stride, vec value, int64_t width) {{
     real lanes[LANES];
     *(loose *)lanes = value;
     for (int64_t i = 0; i < width; ++i) to[i * stride] = lanes[i];
+}}
+INLINE vec load(const real *from, int64_t width) {{
+    if (__builtin_expect(width == LANES, 1)) return *(const loose *)from;
+    return load_column(from, 1, width);
+}}
+INLINE void store(real *to, vec value, int64_t width) {{
+    if (__builtin_expect(width == LANES, 1)) *(loose *)to = value;
+    else store_column(to, 1, value, width);
 }}
 """
 
@@ -121,25 +115,24 @@ INLINE vec vsqrt(vec x) {{
     "clamp": ((), """\
 // Between `low` and `high`; NaN stays NaN.
 INLINE vec clamp(vec x, real low, real high) {{
-#if defined(__AVX512F__) && !defined(__clang__)
-    if (sizeof(vec) == 64) {{
-        x = (vec)__builtin_ia32_min{p}512_mask(({v}64)all(high), ({v}64)x, ({v}64)x, -1, 4);
-        return (vec)__builtin_ia32_max{p}512_mask(({v}64)all(low), ({v}64)x, ({v}64)x, -1, 4);
-    }}
-#endif
+#if defined(__AVX512F__) && LANES == {full} && !defined(__clang__)
+    x = __builtin_ia32_min{p}512_mask(all(high), x, x, -1, 4);
+    return __builtin_ia32_max{p}512_mask(all(low), x, x, -1, 4);
+#else
     x = select(x > high, all(high), x);
     return select(x < low, all(low), x);
+#endif
 }}"""),
     "scale": ((), """\
 // value * 2^n for an integer n, given also as the low bits of n + {rounding}.
 INLINE vec scale(vec value, vec n, vec shifted) {{
-#if defined(__AVX512F__)
-    if (sizeof(vec) == 64)
-        return (vec)__builtin_ia32_scalef{p}512_mask(({v}64)value, ({v}64)n, ({v}64)value, -1, 4);
-#endif
+#if defined(__AVX512F__) && LANES == {full}
+    return __builtin_ia32_scalef{p}512_mask(value, n, value, -1, 4);
+#else
     const bits biased = (bits)shifted - (bits)all({rounding}) + {twice_bias};
     const bits half = biased >> 1;
     return value * as_vec(half << {mantissa}) * as_vec((biased - half) << {mantissa});
+#endif
 }}"""),
     "exp": (("clamp", "scale"), """\
 // e^x = 2^n e^r with |r| <= ln 2 / 2.
@@ -209,14 +202,25 @@ INLINE vec verf(vec x) {{
     return x;
 }}"""),
     "sums": ((), """\
-// sum_lanes(v, n): lane i of the result is the sum of the lanes of v[i], for i < n <= LANES. `v` is used up.
-// fold_d(a, b) adds lanes d apart: of `a` where lane & d is 0, of `b` where it is not.
+// Sums over lanes, of many vectors at once. fold_d(a, b) adds lanes d apart: of `a` where lane & d is 0, else of `b`. So in
+// fold_2(fold_1(v0, v1), fold_1(v2, v3)) lane i has the sum of every fourth lane of v_i; store_sums folds four such.
 {folds}
-#define FOLD(d) _Pragma("GCC unroll 8") for (int i = 0; i < d; ++i) \\
-    if (i < n) v[i] = fold_##d(v[i], i + d < n ? v[i + d] : v[i])
-INLINE vec sum_lanes(vec *v, int n) {{
-{stages}
-    return v[0];
+INLINE void store_sum(real *to, int first, vec sum) {{
+    if (!first) sum += *(const loose *)to;
+    *(loose *)to = sum;
+}}
+INLINE void store_sums(real *to, int first, vec a, vec b, vec c, vec d) {{
+#if LANES == 16
+    store_sum(to, first, fold_8(fold_4(a, b), fold_4(c, d)));
+#elif LANES == 8
+    store_sum(to, first, fold_4(a, b));
+    store_sum(to + 8, first, fold_4(c, d));
+#else
+    store_sum(to, first, a);
+    store_sum(to + 4, first, b);
+    store_sum(to + 8, first, c);
+    store_sum(to + 12, first, d);
+#endif
 }}"""),
 }  # fmt: skip
 
@@ -244,8 +248,6 @@ def prelude(computing: Computing, lanes: int, wanted: Iterable[str]) -> str:
     for name in wanted:
         need(name)
     texts = [TYPES.format(real=known.real, integer=known.integer, lanes=_lanes(known, lanes))]
-    if needed & {"clamp", "scale"}:
-        texts.append(f"#ifdef __AVX512F__\ntypedef {known.real} {fields['v']}64 __attribute__((vector_size(64)));\n#endif\n")
     texts += [text.format(**fields) + "\n" for name, (_, text) in FUNCTIONS.items() if name in needed]
     return "\n".join(texts)
 
@@ -263,9 +265,8 @@ def _fields(known: Format, computing: Computing) -> dict[str, str]:
     exponents = (1 << (8 * known.size - 1 - known.mantissa)) - 1
     above, below = known.tanh
     tanh_terms = _horner("p", "z", above, show) + (_horner("q", "z", below, show) if len(below) > 1 else [])
-    stages = [d for d in (8, 4, 2, 1) if d < 64 // known.size]
     return {
-        "real": known.real, "f": known.suffix, "p": "ps" if known.size == 4 else "pd", "v": f"{known.real}s",
+        "real": known.real, "f": known.suffix, "p": "ps" if known.size == 4 else "pd", "full": str(64 // known.size),
         "all_but_sign": hex((1 << (8 * known.size - 1)) - 1), "mantissa": str(known.mantissa), "bias": str(known.bias),
         "twice_bias": str(2 * known.bias), "rounding": show(known.rounding),
         "exp_low": show(known.exp_low), "exp_high": show(known.exp_high), "log2e": show(1.4426950408889634),
@@ -279,7 +280,7 @@ def _fields(known: Format, computing: Computing) -> dict[str, str]:
         "tanh_terms": "\n".join(tanh_terms), "tanh_split": show(0.54 if known.size == 4 else 0.625),
         "zero": show(0.0), "half": show(0.5), "one": show(1.0), "two": show(2.0),
         "infinity": show(float("inf")), "nan": show(float("nan")), "exponents": hex(exponents),
-        "folds": "\n".join(_folds(64 // known.size)), "stages": "\n".join(_stages(stages)),
+        "folds": "\n".join(_folds(64 // known.size)),
     }  # fmt: skip
 
 
@@ -293,7 +294,7 @@ def _folds(most: int) -> list[str]:
     """fold_d for every distance, for vectors of `most` lanes and of the narrower ones."""
     lines = []
     lanes = most
-    while lanes >= 2:
+    while lanes >= 4:
         lines.append(f"#{'if' if lanes == most else 'elif'} LANES == {lanes}")
         distance = lanes // 2
         while distance:
@@ -308,7 +309,3 @@ def _folds(most: int) -> list[str]:
             distance //= 2
         lanes //= 2
     return [*lines, "#endif"]
-
-
-def _stages(distances: Sequence[int]) -> list[str]:
-    return [line for d in distances for line in (f"#if LANES > {d}", f"    FOLD({d});", "#endif")]

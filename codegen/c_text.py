@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from scanlang.codegen.c_math import Computing, number
+from scanlang.codegen.c_order import Act, Item, reads_of
 from scanlang.codegen.kernel import Advance, Atom, Let
-from scanlang.diagnostics import InternalError
 from scanlang.source import Span
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
@@ -33,7 +33,7 @@ class Writer:
         self.depth -= 1
         self.line("}")
 
-    def function(self, name: str, arguments: Iterable[str]) -> object:
+    def function(self, name: str, arguments: Iterable[str]) -> AbstractContextManager[None]:
         """`void name(…)` with a line per argument; a context like `block`."""
         return self.block(f"void {name}(\n    " + ",\n    ".join(arguments) + "\n)")
 
@@ -86,6 +86,10 @@ class Statements:
             return f"{left} {sign} {right}"
         if let.function == "neg":
             return f"-{names[0]}"
+        if let.function == "copy":
+            return names[0]
+        if let.function.startswith("fold_"):
+            return f"{let.function}({', '.join(names)})"
         if let.function == "where":
             return f"select({', '.join(names)})"
         return f"v{let.function}({', '.join(names)})"
@@ -97,14 +101,35 @@ class Statements:
         text = number(atom, self.computing)
         return f"({text})" if text.startswith("-") else text
 
-    def advance(self, advances: Sequence[Advance]) -> None:
-        """All at once: a new value that is another carried name is taken before it changes."""
+    def items(self, items: Iterable[Item], loads: Mapping[str, str]) -> None:
+        """Lets and acts; a value that lies in memory is loaded before its first use."""
+        loaded: set[str] = set()
+        for item in items:
+            for name in reads_of(item):
+                if name in loads and name not in loaded:
+                    loaded.add(name)
+                    self.writer.line(f"const vec {name} = {loads[name]};")
+            if isinstance(item, Act):
+                self.writer.line(item.line)
+            else:
+                self.run([item])
+
+    def advances(self, advances: Sequence[Advance]) -> list[Item]:
+        """All at once: a new value that is another carried name is taken before that changes."""
         carried = {advance.state for advance in advances}
-        late = [a for a in advances if a.value in carried and a.value != a.state]
-        for a in late:
-            self.writer.line(f"const vec next_{a.state} = {a.value};")
-        for a in advances:
-            self.writer.line(f"{a.state} = {f'next_{a.state}' if a in late else self.atom(a.value)};")
+        found: list[Item] = []
+        for advance in advances:
+            value = advance.value
+            if isinstance(value, str) and value in carried and value != advance.state:
+                value = f"next_{advance.state}"
+                found.append(Let(value, "copy", (advance.value,)))
+            found.append(Act(f"{advance.state} = {self.atom(value)};", names_of(value), advance.state))
+        return found
+
+
+def names_of(*atoms: Atom) -> tuple[str, ...]:
+    """The names among atoms."""
+    return tuple(atom for atom in atoms if isinstance(atom, str))
 
 
 def functions_of(*bodies: Iterable[Let]) -> set[str]:
@@ -117,9 +142,3 @@ def names_in(lets: Iterable[Let], *atoms: Iterable[Atom]) -> set[str]:
     """Every name that the lets or the atoms read."""
     found = {a for let in lets for a in let.arguments if isinstance(a, str)}
     return found | {a for group in atoms for a in group if isinstance(a, str)}
-
-
-def require(condition: bool, what: str | Callable[[], str]) -> None:
-    """Our own mistakes, told apart from the user's."""
-    if not condition:
-        raise InternalError(what if isinstance(what, str) else what())

@@ -1,74 +1,63 @@
 """Kernels → one C file: forward, backward, the sums over channels that the backward leaves, and the merge of an expression.
 
     forward    for each block of channels and direction: parameters; for each chunk of steps: save the states; for each step:
-               read, compute, advance, write
+               read, compute, write, advance
     backward   the same blocks, chunks from the last to the first: run the chunk forward keeping what is needed, then walk back
-    collect    what each group of blocks summed over its channels -> the gradients of the shared streams
+    collect    what each group of blocks summed over its channels → the gradients of the shared streams
     merge, merge_adjoint    pointwise, when the merge is an expression
 
-Lanes are channels. `p_cells[direction * steps + t]` is the cell of a step, so one text runs every order and size. Arguments
-are the images, steps and channels of this call, then arrays in the order of `forward_arrays` and so on, which the caller
-follows too. It does not choose: chunk and lanes come with the schedule.
+Lanes are channels. `p_cells[direction * steps + t]` is the cell of a step, so one text runs every order and size. It does not
+choose: chunk and lanes come with the schedule. The step functions are printed by `c_scan.py`; `run_c.py` calls them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
-from typing import cast
 
-from scanlang.codegen.c_math import FORMATS, Computing, number, prelude
-from scanlang.codegen.c_text import Statements, Writer, comment, functions_of, names_in, require
-from scanlang.codegen.kernel import Access, Atom, CellKernel, Gradient, Parameter, ScanKernels, Stream
+from scanlang.codegen.c_math import Computing, prelude
+from scanlang.codegen.c_scan import ScanWriter, gradient_pointer, kept_columns, pointer, shared_streams, sums_width
+from scanlang.codegen.c_text import Statements, Writer, comment, functions_of, names_in
+from scanlang.codegen.kernel import CellKernel, Parameter, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
+from scanlang.diagnostics import InternalError
 
 KEPT_LIMIT = 4 << 20
 _PARTIAL = re.compile(r"y\[(\d+)\]")
 
 
-def sums_width(kernels: ScanKernels) -> int:
-    """Values in a row of sums over channels: one per element of a shared stream, filled up to whole vectors."""
-    return -(-sum(s.width for s in shared_streams(kernels)) // 16) * 16
+def emit_c(kernels: ScanKernels, schedule: Schedule, computing: Computing) -> str:
+    """The text of a scan; the same for the same input on every run."""
+    kept_bytes = (schedule.chunk + 1) * kept_columns(kernels) * 64
+    if kept_bytes > KEPT_LIMIT:
+        raise InternalError(f"a chunk of {schedule.chunk} steps keeps {kept_bytes} bytes, more than a stack should hold")
+    writer = Writer()
+    writer.lines += _header(kernels, schedule, computing)
+    writer.line(prelude(computing, schedule.lanes, sorted(_functions(kernels))))
+    writer.lines += _constants(kernels, schedule)
+    scan = ScanWriter(kernels, computing, writer)
+    scan.forward()
+    scan.backward()
+    if shared_streams(kernels):
+        _collect(kernels, writer)
+    if kernels.merge is not None and kernels.merge_adjoint is not None:
+        _cells("merge", kernels.merge, computing, writer)
+        _cells("merge_adjoint", kernels.merge_adjoint, computing, writer)
+    return writer.text
 
 
-def shared_streams(kernels: ScanKernels) -> tuple[Stream, ...]:
-    """Streams without lanes, whose gradients are sums over the channels."""
-    return tuple(stream for stream in kernels.streams if not stream.lanes)
-
-
-def merge_name(stream: Stream) -> tuple[str, int | None]:
-    """The array behind a stream of a merge, without its mark of a gradient, and the direction if it is `y[k]`."""
-    name = re.sub(r"^(∂|d_)", "", stream.name)
+def merge_name(stream: Stream | Parameter) -> tuple[str, int | None]:
+    """The array behind a stream of a merge, without the mark of a gradient; the direction if it is `y[k]`."""
+    name = stream.name.removeprefix("∂")
     found = _PARTIAL.fullmatch(name)
     return ("y", int(found[1])) if found else (name, None)
 
 
-def pointer(name: str) -> str:
-    """What an array is called in the C file."""
-    return "p_" + re.sub(r"\W", "_", name.replace("∂", "d_"))
-
-
-def emit_c(kernels: ScanKernels, schedule: Schedule, computing: Computing) -> str:
-    """The text of a scan; the same for the same input on every run."""
-    writer = Writer()
-    for line in _header(kernels, schedule, computing):
-        writer.line(line)
+def _functions(kernels: ScanKernels) -> set[str]:
     forward, backward = kernels.forward, kernels.backward
-    merges = [kernel for kernel in (kernels.merge, kernels.merge_adjoint) if kernel is not None]
-    bodies = [forward.prologue, forward.body, backward.prologue, backward.forward, backward.backward, backward.epilogue]
-    wanted = functions_of(*bodies, *(kernel.body for kernel in merges)) | {"sums"} & ({"sums"} if sums_width(kernels) else set())
-    writer.line(prelude(computing, schedule.lanes, sorted(wanted)))
-    _constants(writer, kernels, schedule, computing)
-    emitter = _Emitter(kernels, computing, writer)
-    emitter.forward()
-    emitter.backward()
-    if sums_width(kernels):
-        emitter.collect()
-    if kernels.merge is not None and kernels.merge_adjoint is not None:
-        emitter.cells("merge", kernels.merge)
-        emitter.cells("merge_adjoint", kernels.merge_adjoint)
-    return writer.text
+    merges = [kernel.body for kernel in (kernels.merge, kernels.merge_adjoint) if kernel is not None]
+    bodies = (forward.prologue, forward.body, backward.prologue, backward.forward, backward.backward, backward.epilogue)
+    return functions_of(*bodies, *merges) | ({"sums"} if shared_streams(kernels) else set())
 
 
 def _header(kernels: ScanKernels, schedule: Schedule, computing: Computing) -> list[str]:
@@ -77,65 +66,79 @@ def _header(kernels: ScanKernels, schedule: Schedule, computing: Computing) -> l
         f"// Scan `{comment(kernels.name)}` in {kernels.directions} directions, computed in {computing}. Made by scanlang.",
         f"// schedule: {choices}",
         "//",
-        "// Lanes are channels. Arrays are contiguous, B images of L cells: streams with lanes (B, L, C), or (B, L, K, C) per",
-        "// direction; without (B, L, K, width); parameters (K, C, width), or (C, width) if shared; p_cells (K, L).",
+        "// Lanes are channels. Arrays are contiguous, B images of L cells. Streams with lanes: (B, L, C), or (B, L, K, C) per",
+        "// direction; without: (B, L, K, width). Parameters: (K, C, width), or (C, width) if shared. p_cells: (K, L).",
+    ]
+
+
+def _constants(kernels: ScanKernels, schedule: Schedule) -> list[str]:
+    states, kept = len(kernels.forward.states), kept_columns(kernels)
+    return [
+        f"enum {{ DIRECTIONS = {kernels.directions}, CHUNK = {schedule.chunk}, STATES = {states}, KEPT = {kept},",
+        f"       SUMS = {sum(s.width for s in shared_streams(kernels))}, SUMS_ROW = {sums_width(kernels)} }};",
+        "",
+        "INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }",
+        "int64_t lanes(void) { return LANES; }",
         "",
     ]
 
 
-def _constants(writer: Writer, kernels: ScanKernels, schedule: Schedule, computing: Computing) -> None:
-    kept = len(kernels.backward.keep)
-    size = schedule.chunk * kept * 64
-    require(size <= KEPT_LIMIT, f"a chunk of {schedule.chunk} steps keeps {size} bytes, more than a stack should hold")
-    writer.line(f"enum {{ DIRECTIONS = {kernels.directions}, CHUNK = {schedule.chunk}, STATES = {len(kernels.forward.states)},")
-    writer.line(f"       KEPT = {kept}, SUMS = {sums_width(kernels)} }};")
+def _collect(kernels: ScanKernels, writer: Writer) -> None:
+    """Rows `first` to `last` of the (B, L, K) rows; the groups are added in their order."""
+    streams = shared_streams(kernels)
+    outputs = [f"real *restrict {gradient_pointer(stream.name)}" for stream in streams]
+    sizes = ["int64_t first", "int64_t last", "int64_t rows", "int64_t groups"]
+    with (
+        writer.function("collect", [*sizes, "const real *restrict p_sums", *outputs]),
+        writer.block("for (int64_t row = first; row < last; ++row)"),
+    ):
+        writer.line("real total[SUMS_ROW] = {0};")
+        writer.line("for (int64_t group = 0; group < groups; ++group)")
+        writer.line("    for (int i = 0; i < SUMS; ++i) total[i] += p_sums[(group * rows + row) * SUMS_ROW + i];")
+        offset = 0
+        for stream in streams:
+            to = f"{gradient_pointer(stream.name)}[row * {stream.width} + i]"
+            writer.line(f"for (int i = 0; i < {stream.width}; ++i) {to} = total[{offset} + i];")
+            offset += stream.width
     writer.line()
-    writer.line("INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }")
-    writer.line("int64_t lanes(void) { return LANES; }")
+
+
+def _cells(function: str, kernel: CellKernel, computing: Computing, writer: Writer) -> None:
+    """Elements `first` to `last` of maps of `size` elements; the partial outputs are (K, size)."""
+    arguments = [f"const real *restrict {name}" for name in dict.fromkeys(map(_source, (a.of for a in kernel.reads)))]
+    arguments += [f"real *restrict {name}" for name in dict.fromkeys(_target(w.of, function) for w in kernel.writes)]
+    statements = Statements(writer, computing)
+    used = names_in(kernel.body, *(write.atoms for write in kernel.writes))
+    with (
+        writer.function(function, ["int64_t first", "int64_t last", "int64_t size", *arguments]),
+        writer.block("for (int64_t i = first; i < last; i += LANES)"),
+    ):
+        writer.line("const int64_t width = least(LANES, last - i);")
+        for access in kernel.reads:
+            if access.names[0] in used:
+                writer.line(f"const vec {access.names[0]} = load({_source(access.of)} + {_element(access.of)}, width);")
+        statements.run(kernel.body)
+        for write in kernel.writes:
+            place = f"{_target(write.of, function)} + {_element(write.of)}"
+            writer.line(f"store({place}, {statements.atom(write.atoms[0])}, width);")
     writer.line()
-    require(computing in FORMATS, f"no computing type {computing}")
 
 
-SIZES = ("int64_t image", "int64_t first", "int64_t last", "int64_t images", "int64_t steps", "int64_t channels")
+def _source(stream: Stream | Parameter) -> str:
+    """What a merge reads: the partial outputs, an input, or (`∂y.out`) the gradient of the output."""
+    name, direction = merge_name(stream)
+    if direction is not None:
+        return "p_partials"
+    return "p_d_y" if name != stream.name else pointer(name)
 
 
-class _Emitter:
-    """Prints the functions of one scan."""
+def _target(stream: Stream, function: str) -> str:
+    name, direction = merge_name(stream)
+    if function == "merge":
+        return "p_y"
+    return "p_d_partials" if direction is not None else gradient_pointer(name)
 
-    def __init__(self, kernels: ScanKernels, computing: Computing, writer: Writer) -> None:
-        self.kernels, self.computing, self.writer = kernels, computing, writer
-        self.partials = kernels.merge_scale is None
 
-    def statements(self) -> Statements:
-        return Statements(self.writer, self.computing)
-
-    def inputs(self) -> list[str]:
-        names = [s.name for s in self.kernels.streams] + [p.name for p in self.kernels.parameters]
-        return [f"const real *restrict {pointer(name)}" for name in names]
-
-    def forward(self) -> None:
-        """`p_y` is the output, or the partial outputs (K, B, L, C); `p_states` may be null."""
-        kernel, writer, statements = self.kernels.forward, self.writer, self.statements()
-        outputs = ["real *restrict p_y", "real *restrict p_states"]
-        arguments = [*SIZES, "const int32_t *restrict p_cells", *self.inputs(), *outputs]
-        with writer.function("forward", arguments), self.blocks(), self.directions():
-            self.parameters(kernel.parameters)
-            statements.run(kernel.prologue)
-            self.declare(kernel.states)
-            with writer.block("for (int64_t chunk = 0; chunk < chunks; ++chunk)"):
-                with writer.block("if (p_states)"):
-                    writer.line(self.chunk_states())
-                    for i, state in enumerate(kernel.states):
-                        writer.line(f"store(o_states + {i} * channels, {state}, width);")
-                writer.line("const int64_t end = least((chunk + 1) * CHUNK, steps);")
-                with writer.block("for (int64_t t = chunk * CHUNK; t < end; ++t)"):
-                    self.place()
-                    used = names_in(kernel.body, [a.value for a in kernel.advances], [kernel.output])
-                    self.reads(kernel.reads, used)
-                    statements.run(kernel.body)
-                    self.write_output(statements.atom(kernel.output))
-                    statements.advance(kernel.advances)
-        writer.line()
-
-    def blocks(self) -> object:
-        return self.writer.block("for (int64_t channel = first * LANES; channel < least(last * LANES, channels); channel += LANES)")
+def _element(stream: Stream | Parameter) -> str:
+    _, direction = merge_name(stream)
+    return "i" if not direction else f"{direction} * size + i"

@@ -38,7 +38,7 @@ def initial_value(
         return torch.empty(*front, *extents).uniform_(-bound, bound)
     result = torch.empty(*front, *extents, dtype=torch.float64)
     for element in itertools.product(*map(range, extents)):
-        result[(..., *element)] = _evaluate(expression, dict(zip(indices, element, strict=True)), front)
+        result[..., *element] = _evaluate(expression, dict(zip(indices, element, strict=True)), front)
     return result.float()
 
 

@@ -19,8 +19,7 @@ Atom = str | float
 
 # What a `Let` may compute. Arguments are atoms; comparisons give a condition, only `where` takes one (as its first).
 PRIMITIVES = frozenset(
-    ["add", "sub", "mul", "div", "neg", "exp", "log", "log1p", "sqrt", "tanh", "erf", "abs", "min", "max"]
-    + ["where", "lt", "le", "gt", "ge", "eq", "ne"]
+    "add sub mul div neg exp log log1p sqrt tanh erf abs min max where lt le gt ge eq ne".split()  # noqa: SIM905
 )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -31,10 +31,13 @@ from scanlang.codegen.kernel import (
     ScanKernels,
     Stream,
 )
+from scanlang.diagnostics import ScanError
+from scanlang.errors import TooMuchToUnroll
 from scanlang.graph.adjoint import adjoint
 from scanlang.graph.scan_graph import ScanGraph
-from scanlang.graph.step import AdjointStep, Assign, Step, Update, carry_of, gradient_of, total_of
+from scanlang.graph.step import AdjointStep, Assign, Step, Update, carry_of, gradient_of, operations, total_of
 from scanlang.graph.values import Apply, Constant, IndexValue, Previous, Read, Total, Value
+from scanlang.limits import LIMITS
 from scanlang.source import Span
 
 Environment = dict[str, int]
@@ -83,7 +86,7 @@ def _sort_key(atom: Atom) -> tuple[bool, str]:
     return isinstance(atom, str), str(atom)
 
 
-_FOLDABLE = {
+_FOLDABLE: Mapping[str, Callable[..., float]] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "neg": lambda a: -a,
 }  # fmt: skip
 
@@ -209,6 +212,9 @@ def lower_to_kernels(graph: ScanGraph, sizes: Mapping[str, int]) -> ScanKernels:
     """The kernels of a scan graph; `sizes` gives the extent of every label of the recurrence (`{"state": 16, "rank": 6}`)."""
     step = graph.step
     extents = {index: sizes[label] for index, label in step.sizes.items()}
+    if (count := operations(step, extents)) > LIMITS.unrolled:
+        finding = TooMuchToUnroll(step.body[0].span, step.recurrence, count, LIMITS.unrolled, tuple(sorted(sizes.items())))
+        raise ScanError([finding])
     merge_scale = {"sum": 1.0, "mean": 1.0 / graph.directions}.get(graph.merge) if isinstance(graph.merge, str) else None
     merge, merge_adjoint = (None, None) if merge_scale is not None else _lower_merge(graph)
     return ScanKernels(
@@ -311,7 +317,7 @@ def _lower_backward(graph: ScanGraph, derived: AdjointStep, extents: Mapping[str
         carry_advances += [Advance(str(o), n) for o, n in zip(old, new, strict=True)]
     gradients, accumulates = _collect_gradients(graph, derived, unroller)
     epilogue, parameter_gradients = _lower_epilogue(graph, derived, extents, names, frame.prologue)
-    results: list[Atom] = [a.value for a in (*carry_advances, *accumulates)]
+    results: list[Atom] = [a.value for a in carry_advances] + [a.value for a in accumulates]
     results += [atom for gradient in gradients for atom in gradient.atoms]
     body = _needed(backward.lets, results)
     used = {a for let in body for a in let.arguments if isinstance(a, str)} | {r for r in results if isinstance(r, str)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from scanlang.check.sizes import evaluate_size, size_problem
 from scanlang.codegen.compile import compile_scan
 from scanlang.codegen.initial import initial_value
 from scanlang.diagnostics import ScanError
-from scanlang.errors import BadSize, MissingSize, WrongArguments
+from scanlang.errors import BadSize, MissingSize, ReservedName, WrongArguments, WrongShape
 from scanlang.graph.interpret import project_name
 from scanlang.limits import LIMITS
 from scanlang.program import Program
@@ -40,10 +41,11 @@ class Scan2d(nn.Module):
         program = program if isinstance(program, Program) else load(program)
         self.scan = program.checked.scans[program.scan_name(scan)]
         self.sizes = _sizes(self.scan, channels, sizes)
-        self.channels = self.sizes[self.scan.formals[0].label] if channels is None else channels
+        self.channels = _channels(self.scan, channels, self.sizes)
         self.op = compile_scan(program, self.scan.name)
         self._labels = {
-            label: _size(self.scan, label, evaluate_size(value, self.sizes)) for label, value in self.scan.sizes.items()
+            label: _size(self.scan, label, evaluate_size(value, self.sizes), LIMITS.index_size)
+            for label, value in self.scan.sizes.items()
         }
         self._make_parameters()
         self._make_projections()
@@ -53,6 +55,9 @@ class Scan2d(nn.Module):
         extents = {index: self._labels[label] for index, label in recurrence.indices.items()}
         for operand in recurrence.of_kind("param"):
             front = (self.channels,) if operand.name in self.scan.shared else (directions, self.channels)
+            if hasattr(self, operand.name) or operand.name.startswith("project_"):
+                reason = "torch.nn.Module or Scan2d has an attribute of that name"
+                raise ScanError([ReservedName(operand.span, "a parameter of a module", operand.name, reason)])
             value = initial_value(operand.initial, operand.indices, extents, front)
             self.register_parameter(operand.name, nn.Parameter(value))
 
@@ -74,7 +79,7 @@ class Scan2d(nn.Module):
             return (self.channels,)
         return tuple(self._labels[self.scan.recurrence.indices[i]] for i in operand.indices)
 
-    def forward(self, *inputs: Tensor, **keywords: Tensor) -> Tensor:
+    def forward(self, /, *inputs: Tensor, **keywords: Tensor) -> Tensor:
         names = self.scan.inputs
         if len(inputs) > len(names):
             raise ScanError([WrongArguments(self.scan.span, (), (f"{len(inputs)} inputs",), names)])
@@ -99,7 +104,8 @@ class Scan2d(nn.Module):
         bias: Tensor | None = getattr(self, f"{project_name(number)}_bias", None)
         x = given[projection.source]
         if x.shape[-1] != self.channels:
-            return self._wrong_channels(projection.source, x)
+            finding = WrongShape(self.scan.span, projection.source, tuple(x.shape), f"(B, H, W, {self.channels})")
+            raise ScanError([finding])
         rows = functional.linear(x, weight.flatten(0, -2), None if bias is None else bias.flatten())
         rows = rows.unflatten(-1, (-1, weight.shape[-2])).expand(*x.shape[:-1], directions, weight.shape[-2])
         shapes = [self._shape(name) for name in projection.names]
@@ -108,11 +114,6 @@ class Scan2d(nn.Module):
             name: part.unflatten(-1, shape) if shape else part.squeeze(-1)
             for name, part, shape in zip(projection.names, parts, shapes, strict=True)
         }
-
-    def _wrong_channels(self, name: str, x: Tensor) -> dict[str, Tensor]:
-        from scanlang.errors import WrongShape
-
-        raise ScanError([WrongShape(self.scan.span, name, tuple(x.shape), f"(B, H, W, {self.channels})")])
 
     def extra_repr(self) -> str:
         sizes = ", ".join(f"{label}={size}" for label, size in self.sizes.items())
@@ -135,10 +136,14 @@ def _sizes(scan: CheckedScan, channels: int | None, given: Mapping[str, int]) ->
     return sizes
 
 
-def _size(scan: CheckedScan, label: str, value: object) -> int:
-    from fractions import Fraction
+def _channels(scan: CheckedScan, channels: int | None, sizes: Mapping[str, int]) -> int:
+    """What was given, or the first formal's value."""
+    if channels is None and not scan.formals:
+        raise ScanError([WrongArguments(scan.span, ("channels",), (), ("channels",))])
+    return _size(scan, "channels", Fraction(sizes[scan.formals[0].label] if channels is None else channels))
 
-    number = Fraction(value)  # type: ignore[arg-type]
-    if (problem := size_problem(number, LIMITS.integer)) is not None:
+
+def _size(scan: CheckedScan, label: str, value: Fraction, limit: int = LIMITS.integer) -> int:
+    if (problem := size_problem(value, limit)) is not None:
         raise ScanError([BadSize(scan.span, label, problem)])
-    return int(number)
+    return int(value)

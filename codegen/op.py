@@ -70,7 +70,7 @@ class CompiledScan:
         """The names of the arguments, in the order of `torch_op`."""
         return self.signature.names
 
-    def __call__(self, **given: Tensor) -> Tensor:
+    def __call__(self, /, **given: Tensor) -> Tensor:
         tensors = self.signature.in_order(given)
         self.signature.check(tensors)
         save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
@@ -85,7 +85,7 @@ class CompiledScan:
 
     def executable(self, tensors: Sequence[Tensor]) -> Executable:
         """The scan for the sizes and the device of `tensors`, made on first use."""
-        sizes = self.signature.check(list(tensors))
+        sizes = {label: int(size) for label, size in self.signature.check(list(tensors)).items()}
         device = tensors[0].device.type
         key = (device, *sizes.items())
         with self._lock:
@@ -125,7 +125,7 @@ class CompiledScan:
         saved = Saved(states, partials)
         if states.numel() == 0:
             saved = executable.forward(arrays, grid, True)[1]
-        flat = gradient.reshape(gradient.shape[0], -1, gradient.shape[-1]).contiguous()
+        flat = gradient.flatten(1, 2).contiguous()
         found = executable.backward(flat, saved, arrays, grid)
         return [
             found[argument.name].to(tensor.dtype).reshape(tensor.shape).contiguous()

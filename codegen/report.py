@@ -35,14 +35,17 @@ class Operations:
 
 
 @dataclass(frozen=True)
-class KernelCode:
-    """Machine code of one kernel; None where the target does not tell."""
+class CodeReport:
+    """Machine code of one kernel: per thread for a GPU (spills in bytes, shared in bytes per program). A C kernel has only its
+    name: its compiler does not tell the rest."""
 
     name: str
-    registers: int | None
-    spills: int | None
-    shared: int | None
-    instructions_per_step: float | None
+    registers: int | None = None
+    spills: int | None = None
+    shared: int | None = None
+    instructions_per_step: float | None = None
+    exponentials_per_step: float | None = None
+    channels_per_step: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Report:
     forward_operations: Operations
     backward_operations: Operations
     merge: str
-    kernels: tuple[KernelCode, ...]
+    kernels: tuple[CodeReport, ...]
 
     def to_json(self) -> str:
         return json.dumps(_plain(asdict(self)), indent=2, ensure_ascii=False) + "\n"
@@ -108,9 +111,11 @@ def _operations_line(name: str, operations: Operations) -> str:
     return f"  {name:<24}{operations.arithmetic:>12}{operations.divisions:>12}{operations.transcendental:>12}"
 
 
-def _kernel_line(kernel: KernelCode) -> str:
+def _kernel_line(kernel: CodeReport) -> str:
     cells = ["–" if value is None else str(value) for value in (kernel.registers, kernel.spills, kernel.shared)]
-    steps = "–" if kernel.instructions_per_step is None else f"{kernel.instructions_per_step:.1f}"
+    steps = "–"
+    if kernel.instructions_per_step:
+        steps = f"{kernel.instructions_per_step:.1f} for {kernel.channels_per_step} channels"
     return f"  {kernel.name:<24}{cells[0]:>12}{cells[1]:>12}{cells[2]:>12}{steps:>24}"
 
 
@@ -125,7 +130,7 @@ def count_operations(lets: Iterable[Let]) -> Operations:
 
 def count_traffic(kernels: ScanKernels, schedule: Schedule, cells: int, channels: int, item: int) -> tuple[Traffic, Traffic]:
     """Forward and backward traffic of one image with streams of `item` bytes a value."""
-    directions, blocks = kernels.directions, math.ceil(channels / schedule.lanes)
+    directions, blocks = kernels.directions, math.ceil(channels / (schedule.lanes or 16))
     once = sum(_stream_values(stream, directions, channels) for stream in kernels.streams) * cells * item
     again = sum(
         _stream_values(stream, directions, channels) * (_readers(stream, directions, blocks)) for stream in kernels.streams

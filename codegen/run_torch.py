@@ -63,8 +63,8 @@ class TorchScan:
     ) -> dict[str, Tensor]:
         run, kernel = _Run(self, arrays, grid), self.kernels.backward
         cotangents, found = self._merge_adjoint(run, gradient.to(run.type), saved.partials)
-        for part in kernel.gradients:  # an input may be read by the recurrence and the merge alike
-            found.setdefault(part.of.name, run.zero_gradient(part.of))
+        for stream in self.kernels.streams:  # an input may be read by the recurrence and the merge alike, or decide branches only
+            found.setdefault(stream.name, run.zero_gradient(stream))
         totals = {a.accumulator: run.zero_total() for a in kernel.accumulates}
         carries = run.zeros(kernel.carries)
         for number, steps in reversed(list(enumerate(run.chunks()))):
@@ -235,7 +235,7 @@ def _sequence(
 
 
 def _at(value: Tensor, t: int) -> Tensor:
-    return value[:, :, t if value.shape[2] > 1 else 0]
+    return value if value.ndim == 0 else value[:, :, t if value.shape[2] > 1 else 0]
 
 
 def _carried(body: Sequence[Let], states: Mapping[str, Tensor]) -> set[str]:

@@ -14,7 +14,7 @@ class Schedule:
     addressing  `nest`: loops with constant strides; `table`: one int32 load per step; the same cells either way
     merge       `turns`: a program takes the directions in turn and adds in place (fp32); `partials`: the directions run
                 side by side into K partial outputs, summed by a second kernel. Both give the same bits on every run
-    lanes       channels per program (GPU) or per vector (CPU)
+    lanes       channels per program (GPU) or per vector (CPU; 0: as many as the machine's vectors hold)
     """
 
     addressing: Literal["nest", "table"]

@@ -30,16 +30,21 @@ class Argument:
     span: Span
 
     @property
-    def wanted(self) -> str:
-        """The shape in words: `(B, H, W, K, rank)`."""
+    def dimensions(self) -> tuple[str | tuple[str], ...]:
+        """A letter each, a label in a tuple of its own: a program may call a size `C`."""
         front = ("B", "H", "W") if self.kind != "param" else ()
         middle = ("K",) if self.per_direction else ()
         channel = ("C",) if self.kind != "shared" else ()
-        return f"({', '.join((*front, *middle, *channel, *self.labels))})"
+        return (*front, *middle, *channel, *((label,) for label in self.labels))
+
+    @property
+    def wanted(self) -> str:
+        """The shape in words: `(B, H, W, K, rank)`."""
+        return f"({', '.join(dimension[0] for dimension in self.dimensions)})"
 
     @property
     def rank(self) -> int:
-        return self.wanted.count(",") + 1
+        return len(self.dimensions)
 
 
 @dataclass(frozen=True)
@@ -65,17 +70,18 @@ class Signature:
         return [given[name] for name in self.names]
 
     def check(self, tensors: list[Tensor]) -> dict[str, int]:
-        """The sizes by label, read off the shapes; a ScanError names every argument that does not fit."""
+        """The sizes by label, those fixed and those read off the shapes; a ScanError names every argument that does not fit."""
         found: list[Diagnostic] = []
-        seen: dict[str, tuple[Any, str]] = {"K": (self.directions, f"{self.directions}, the number of directions")}
-        seen.update({label: (size, f"{size}, as the program says") for label, size in self.fixed.items()})
+        seen: dict[str | tuple[str], tuple[Any, str]] = {"K": (self.directions, "the number of directions")}
+        seen.update({(label,): (size, "as the program says") for label, size in self.fixed.items()})
         for argument, tensor in zip(self.arguments, tensors, strict=True):
             finding = self._check_type(argument, tensor, tensors[0]) or self._check_shape(argument, tensor, seen)
             if finding is not None:
                 found.append(finding)
         if found:
             raise ScanError(found)
-        return {label: seen[label][0] for argument in self.arguments for label in argument.labels}
+        shown = {label: seen[label,][0] for argument in self.arguments for label in argument.labels}
+        return {**self.fixed, **shown}
 
     def _check_type(self, argument: Argument, tensor: Any, first: Any) -> Diagnostic | None:
         if not isinstance(tensor, Tensor):
@@ -87,17 +93,17 @@ class Signature:
             return WrongDevice(argument.span, argument.name, str(tensor.device), str(first.device))
         return None
 
-    def _check_shape(self, argument: Argument, tensor: Tensor, seen: dict[str, tuple[Any, str]]) -> Diagnostic | None:
+    def _check_shape(self, argument: Argument, tensor: Tensor, seen: dict[str | tuple[str], tuple[Any, str]]) -> Diagnostic | None:
         shape = tuple(tensor.shape)
         if len(shape) != argument.rank:
             return WrongShape(argument.span, argument.name, shape, argument.wanted)
-        for label, size in zip(argument.wanted.strip("()").split(", "), shape, strict=True):
-            known = seen.setdefault(label, (size, f"{size}, as in `{argument.name}`"))
-            if known[0] != size:
-                wanted = f"{argument.wanted} with {label} = {known[1]}"
+        for dimension, size in zip(argument.dimensions, shape, strict=True):
+            known, why = seen.setdefault(dimension, (size, f"as in `{argument.name}`"))
+            if known != size:
+                wanted = f"{argument.wanted} with {dimension[0]} = {known}, {why}"
                 return WrongShape(argument.span, argument.name, shape, wanted)
-            if size == 0 and label != "B":
-                return WrongShape(argument.span, argument.name, shape, f"{argument.wanted} with {label} at least 1")
+            if size == 0 and dimension != "B":
+                return WrongShape(argument.span, argument.name, shape, f"{argument.wanted} with {dimension[0]} at least 1")
         return None
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from scanlang.codegen.kernel import Access, Atom, BackwardKernel, ForwardKernel, Let, Stream
+from scanlang.codegen.kernel import Access, Accumulate, Atom, BackwardKernel, ForwardKernel, Let, Stream
 from scanlang.codegen.triton_helpers import WARP, lane_index
 from scanlang.codegen.triton_layout import Layout
+from scanlang.codegen.triton_terms import Terms
 from scanlang.codegen.triton_text import (
     Statement,
     Writer,
@@ -70,6 +71,7 @@ class Chunk:
     steps: int
     local: frozenset[str]
     uniform: frozenset[str]
+    terms: Terms
     addresses: dict[str, Statement] = field(default_factory=dict)
     loads: list[Statement] = field(default_factory=list)
     work: list[Statement] = field(default_factory=list)
@@ -148,6 +150,7 @@ class Chunk:
         return step_name(atom, step) if atom in self.local else atom
 
     def let(self, let: Let, step: int) -> None:
+        let = self.terms.rewritten(let)
         names = [self.resolve(argument, step) for argument in let.arguments]
         text = expression(let, argument_texts(let, names, self.compute), self.compute)
         reads = frozenset(name for name in names if name)
@@ -157,6 +160,17 @@ class Chunk:
         """`target = atom`, spread over the lanes."""
         text, reads = self.lanes(atom, step)
         self.work.append(Statement(target, text, reads))
+
+    def accumulate(self, target: str, accumulate: Accumulate, step: int) -> None:
+        """`target = accumulator + value`."""
+        so_far, factors = step_name(accumulate.accumulator, step), self.terms.products.get(accumulate.value)
+        if factors:
+            names = [self.resolve(factor, step) for factor in factors]
+            text, reads = f"tl.fma({names[0]}, {names[1]}, {so_far})", frozenset(n for n in names if n)
+        else:
+            value, reads = self.lanes(accumulate.value, step)
+            text = f"{so_far} + {value}"
+        self.work.append(Statement(target, text, reads | {so_far}))
 
     def lanes(self, atom: Atom, step: int) -> tuple[str, frozenset[str]]:
         """An atom as a value with lanes, and what it reads."""
@@ -221,7 +235,8 @@ def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     """`steps` steps forward; with SAVE the states are stored wherever a chunk of the backward begins."""
     kernel: ForwardKernel = layout.kernels.forward
     local = local_names(kernel.reads, kernel.states, (let.name for let in kernel.body))
-    chunk = Chunk(layout, steps, local, uniform_names(kernel.reads, kernel.body))
+    results = [kernel.output, *(advance.value for advance in kernel.advances)]
+    chunk = Chunk(layout, steps, local, uniform_names(kernel.reads, kernel.body), Terms.of(kernel.body, results))
     every, channels = layout.schedule.backward_chunk, layout.shape.channels
     scale = layout.kernels.merge_scale if layout.mode != "partials" else None
     for step in range(steps):
@@ -250,7 +265,9 @@ def backward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     kernel: BackwardKernel = layout.kernels.backward
     lets = (*kernel.forward, *kernel.backward)
     local = local_names(kernel.reads, kernel.states, kernel.carries, (let.name for let in lets), (kernel.cotangent,))
-    chunk = Chunk(layout, steps, local, uniform_names(kernel.reads, lets))
+    results = [a.value for a in (*kernel.advances, *kernel.carry_advances, *kernel.accumulates)]
+    results += [atom for gradient in kernel.gradients for atom in gradient.atoms]
+    chunk = Chunk(layout, steps, local, uniform_names(kernel.reads, lets), Terms.of(lets, results))
     channels = layout.shape.channels
     for number_, state in enumerate(kernel.states):
         offset = f" + {number_ * channels}" if number_ else ""
@@ -304,10 +321,7 @@ def _walk_back(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
         for advance in kernel.carry_advances:
             chunk.assign(after(advance.state, step), advance.value, step)
         for accumulate in kernel.accumulates:
-            value, reads = chunk.lanes(accumulate.value, step)
-            so_far = step_name(accumulate.accumulator, step)
-            text = f"{so_far} + {value}"
-            chunk.work.append(Statement(after(accumulate.accumulator, step), text, reads | {so_far}))
+            chunk.accumulate(after(accumulate.accumulator, step), accumulate, step)
     return [(step_name(name, chunk.steps - 1), name) for name in names]
 
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from math import comb
 
 WARP = 32
+LOG2_E = 1.4426950408889634
 
 # log1p(q) / q on [0, 1], interpolated at Chebyshev nodes: 1.5 ulp after rounding in float32.
 _LOG1P = (
@@ -21,7 +22,7 @@ _LOG1P = (
 def helper_texts(text: str, compute: str) -> list[str]:
     """The definitions of the helpers that `text` calls, those they call included, in a fixed order."""
     found: list[str] = []
-    for name in ("log1p", "tanh", "floor_div", "floor_mod"):
+    for name in ("exp", "reciprocal", "log1p", "tanh", "floor_div", "floor_mod"):
         if re.search(rf"(?<![\w.]){name}\(", text):
             found.append(_fixed(name, compute))
     for kind, bits, place in sorted(set(re.findall(r"\b(float16|bfloat16|float32)_of_(32|64)_(\d)\(", text))):
@@ -45,11 +46,22 @@ def _fixed(name: str, compute: str) -> str:
         case "log1p", "float32":
             body = [
                 '"""log(1 + q) for 0 <= q <= 1, within 2 ulp: a polynomial, as lg2.approx loses small values."""',
-                f"b_sum = {_LOG1P[-1]!r} * q + {_LOG1P[-2]!r}",
-                *(f"b_sum = b_sum * q + {c!r}" for c in _LOG1P[-3::-1]),
+                f"b_sum = tl.fma(q, {_LOG1P[-1]!r}, {_LOG1P[-2]!r})",
+                *(f"b_sum = tl.fma(b_sum, q, {c!r})" for c in _LOG1P[-3::-1]),
                 "return b_sum * q",
             ]
             return _function("log1p(q)", body)
+        case "exp", _:
+            body = ['"""As one multiplication and ex2.approx; results below 2**-126 are zero."""', f"return tl.exp2(x * {LOG2_E!r})"]
+            return _function("exp(x)", body)
+        case "reciprocal", _:
+            body = [
+                '"""1 / x for 1 <= x <= 2: rsqrt and one Newton step, without the scaling of a division."""',
+                "b_root = tl.rsqrt(x)",
+                "b_near = b_root * b_root",
+                "return b_near * (2.0 - x * b_near)",
+            ]
+            return _function("reciprocal(x)", body)
         case "log1p", _:
             body = [
                 '"""log(1 + q) for 0 <= q <= 1, with the rounding of 1 + q put right."""',

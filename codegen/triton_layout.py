@@ -5,7 +5,6 @@ In: kernels, orders, a schedule and a shape; out: strides, word sizes, walks, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal

@@ -74,6 +74,18 @@ class Writer:
             self.line(f"    {row},")
         self.line(tail)
 
+    def assigned(self, targets: Sequence[str], call: str, arguments: Sequence[str]) -> None:
+        """`target, target = call(argument, …)`, wrapped on either side."""
+        made = ", ".join(targets)
+        if len(made) <= 70:
+            self.wrapped(f"{made} = {call}", arguments, ")")
+            return
+        self.wrapped("(", targets, ") = (")
+        self.depth += 1
+        self.wrapped(call, arguments, ")")
+        self.depth -= 1
+        self.line(")")
+
     def statements(self, statements: Sequence[Statement]) -> None:
         """One line each; what stands under the same guard, or comes from the same place, under one head."""
         origin = guard = ""
@@ -152,8 +164,14 @@ def expression(let: Let, arguments: Sequence[str], compute: str) -> str:
             return f"-{a}"
         case "sqrt", (a,):
             return f"tl.sqrt_rn({a})" if compute == "float32" else f"tl.sqrt({a})"
+        case "exp", (a,) if compute == "float32":
+            return f"exp({a})"
         case ("exp" | "log" | "abs" | "erf") as function, (a,):
             return f"tl.{function}({a})"
+        case "fma", (a, b, c):
+            return f"tl.fma({a}, {b}, {c})"
+        case "div_near_one", (a, b):
+            return f"{a} * reciprocal({b})" if compute == "float32" else f"{a} / {b}"
         case ("log1p" | "tanh") as function, (a,):
             return f"{function}({a})"
         case ("min" | "max") as function, (a, b):

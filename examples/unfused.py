@@ -1,9 +1,9 @@
-"""The cross-scan as people write it in torch without a kernel: permuted copies → einsum projections → a loop over the steps → merge.
+"""The cross-scan as written in torch without a kernel: permuted copies → einsum projections → a step loop → merge.
 
     y = unfused_cross_scan(x, **parameters)              # x, y: (B, H, W, C); parameters as `scanlang.Scan2d` names them
 
-It follows VMamba's forward and mamba's `selective_scan_ref` line for line, the fallback that users have today where the CUDA
-kernels are not there. Run as a script it compares itself with the compiled scan.
+It follows VMamba's forward and mamba's `selective_scan_ref` line by line: what users have today where the CUDA kernels
+are not there. Run as a script it compares itself with the compiled scan.
 """
 
 from __future__ import annotations
@@ -21,17 +21,14 @@ def unfused_cross_scan(
     x: Tensor, project_weight: Tensor, dt_weight: Tensor, dt_bias: Tensor, A_log: Tensor, D: Tensor
 ) -> Tensor:
     """`project_weight` (4, rank + 2N, C), `dt_weight` (4, C, rank), `dt_bias` (4, C), `A_log` (4, C, N), `D` (4, C)."""
-    batch, height, width, channels = x.shape
+    height, width = x.shape[1:3]
     rank, states = dt_weight.shape[-1], A_log.shape[-1]
     sequences = four_copies(x)
     rows = torch.einsum("bkcl,krc->bkrl", sequences, project_weight)
     low, B, C = rows.split([rank, states, states], 2)
     dt = torch.einsum("bkrl,kcr->bkcl", low, dt_weight)
-    outputs = [
-        selective_scan_loop(sequences[:, k], dt[:, k], -A_log[k].exp(), B[:, k], C[:, k], D[k], dt_bias[k])
-        for k in range(4)
-    ]
-    return merge_four(torch.stack(outputs, 1), height, width)
+    outputs = selective_scan_loop(sequences, dt, -A_log.exp(), B, C, D, dt_bias)
+    return merge_four(outputs, height, width)
 
 
 def four_copies(x: Tensor) -> Tensor:
@@ -46,31 +43,31 @@ def merge_four(outputs: Tensor, height: int, width: int) -> Tensor:
     forward = outputs[:, :2] + outputs[:, 2:].flip(-1)
     rows = forward[:, 0].unflatten(-1, (height, width))
     columns = forward[:, 1].unflatten(-1, (width, height)).transpose(2, 3)
-    return (rows + columns).movedim(1, -1).contiguous()
+    merged: Tensor = rows + columns
+    return merged.movedim(1, -1).contiguous()
 
 
-def selective_scan_loop(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor
-) -> Tensor:
-    """mamba's `selective_scan_ref`: u, delta (B, C, L); A (C, N); B, C (B, N, L); D, delta_bias (C).
+def selective_scan_loop(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor) -> Tensor:
+    """mamba's `selective_scan_ref` for K directions at once: u, delta (B, K, C, L); A (K, C, N); B, C (B, K, N, L); D and
+    delta_bias (K, C).
 
-    `decay[:, :, t]` has a gradient as large as `decay` at every step, so the backward's cost grows with L squared.
+    The gradient of `decay[..., t, :]` is as large as all of `decay`, at every step: the backward's cost grows with L squared.
     """
-    delta = functional.softplus(delta + delta_bias[:, None])
-    decay = torch.exp(torch.einsum("bdl,dn->bdln", delta, A))
-    drive = torch.einsum("bdl,bnl,bdl->bdln", delta, B, u)
-    state, outputs = decay.new_zeros(decay[:, :, 0].shape), []
+    delta = functional.softplus(delta + delta_bias[..., None])
+    decay = torch.exp(torch.einsum("bkcl,kcn->bkcln", delta, A))
+    drive = torch.einsum("bkcl,bknl,bkcl->bkcln", delta, B, u)
+    state, outputs = torch.zeros_like(decay[..., 0, :]), []
     for t in range(u.shape[-1]):
-        state = decay[:, :, t] * state + drive[:, :, t]
-        outputs.append(torch.einsum("bdn,bn->bd", state, C[:, :, t]))
-    return torch.stack(outputs, -1) + u * D[:, None]
+        state = decay[..., t, :] * state + drive[..., t, :]
+        outputs.append(torch.einsum("bkcn,bkn->bkc", state, C[..., t]))
+    return torch.stack(outputs, -1) + u * D[..., None]
 
 
 def main() -> None:
     import scanlang
 
     torch.manual_seed(0)
-    core = scanlang.Scan2d(HERE / "cross_scan.scan", "cross", 96)
+    core = scanlang.Scan2d(scanlang.load(HERE / "cross_scan.scan"), "cross", 96)
     x = torch.randn(1, 12, 20, 96)
     with torch.no_grad():
         ours, theirs = core(x), unfused_cross_scan(x, **dict(core.named_parameters()))

@@ -138,9 +138,7 @@ def installed(package: str) -> str:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--version", is_flag=True, callback=print_versions, expose_value=False, is_eager=True, help="Print versions."
-)
+@click.option("--version", is_flag=True, callback=print_versions, expose_value=False, is_eager=True, help="Print versions.")
 def main() -> None:
     """Programs for 2-D selective scans: check, draw and compile them.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
-import subprocess
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
@@ -24,6 +22,7 @@ def lines() -> Iterator[tuple[str, str]]:
         yield package, package_version(package)
     yield "compiler", compiler()
     yield "gpu", gpu()
+    yield "cache", cache()
 
 
 def package_version(package: str) -> str:
@@ -34,14 +33,12 @@ def package_version(package: str) -> str:
 
 
 def compiler() -> str:
-    """The first line that the C compiler says of itself."""
-    for name in (os.environ.get("SCANLANG_CC"), os.environ.get("CC"), "cc", "gcc", "clang"):
-        path = shutil.which(name) if name else None
-        if path is None:
-            continue
-        answer = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-        return f"{path}: {answer.splitlines()[0] if answer else 'gives no version'}"
-    return "none found: scans on the CPU run in torch, slowly"
+    from scanlang.codegen.build_c import compiler_version, find_compiler
+
+    command = find_compiler()
+    if command is None:
+        return "none found: scans on the CPU run in torch, slowly"
+    return f"{command}: {compiler_version(command)}"
 
 
 def gpu() -> str:
@@ -53,3 +50,9 @@ def gpu() -> str:
         return f"none seen by torch {torch.__version__}"
     major, minor = torch.cuda.get_device_capability()
     return f"{torch.cuda.get_device_name()}, sm_{major}{minor}, CUDA {torch.version.cuda}"
+
+
+def cache() -> str:
+    from scanlang.codegen.build_c import cache_folder
+
+    return str(cache_folder())

@@ -97,9 +97,7 @@ def orders_svg(named_positions: Sequence[tuple[str, Iterable[SupportsInt]]], h: 
     return "\n".join(parts)
 
 
-def lay_out(
-    named_positions: Sequence[tuple[str, Iterable[SupportsInt]]], h: int, w: int
-) -> tuple[list[Panel], int, int]:
+def lay_out(named_positions: Sequence[tuple[str, Iterable[SupportsInt]]], h: int, w: int) -> tuple[list[Panel], int, int]:
     """The panels in their places, and the width and height of the picture."""
     if h < 1 or w < 1 or h * w > MOST_CELLS:
         raise ValueError(f"a picture has 1 to {MOST_CELLS} cells; {h}x{w} has {h * w}")

@@ -643,8 +643,8 @@ class GridMissing(Diagnostic):
     code: ClassVar[str] = "S109"
     name: str
     explanation: ClassVar[str] = """\
-Orders walk over the cells of a grid, so a file with orders or scans says what its axes are called, the slowest of
-the raster first.
+A file with walks, formulas or flips says what the axes of its grid are called, the slowest of the raster first. Only
+scans in named orders (`raster`, `columns`, `snake`) do without.
 
 ```
 # wrong: a file with order rows = walk h, w alone
@@ -659,7 +659,7 @@ grid h, w    # right: above it
 
     @property
     def label(self) -> str:
-        return "walks over the cells of a grid"
+        return "names axes of a grid"
 
     @property
     def help(self) -> str | None:
@@ -1536,6 +1536,29 @@ h[n] = a[n] * h[n] + x  y = sum(n: h[n])    # right
         return "the last equation is the output: one value per channel"
 
 
+@dataclass(frozen=True)
+class NoChannelInput(Diagnostic):
+    code: ClassVar[str] = "S142"
+    name: str
+    explanation: ClassVar[str] = """\
+A recurrence scans at least one map with a value for every channel, its `input`; it says how many channels there are.
+
+```
+recurrence f(state n) { shared B[n]  h[n] = 0.9 * h[n] + B[n]  y = sum(n: h[n]) }    # wrong
+```
+```
+recurrence f(state n) { input x  shared B[n]  h[n] = 0.9 * h[n] + B[n] * x  y = sum(n: h[n]) }    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"recurrence `{self.name}` has no input"
+
+    @property
+    def label(self) -> str:
+        return "declare at least one `input`: a value for every channel and step"
+
+
 # ---- S2xx: orders
 
 
@@ -1668,6 +1691,37 @@ order f(t) = (t % h, t // h)                              # right
     def label(self) -> str:
         digits = self.most.bit_length()
         return f"`{self.part}` may need {digits} bits {at_sizes(self.sizes)}, at most 62 are allowed"
+
+
+# ---- S4xx: schedules
+
+
+@dataclass(frozen=True)
+class TooMuchToUnroll(Diagnostic):
+    code: ClassVar[str] = "S401"
+    name: str
+    count: int
+    limit: int
+    sizes: tuple[tuple[str, int], ...]
+    explanation: ClassVar[str] = """\
+Indices of a recurrence are unrolled: every value of every index becomes a register and its own instructions. A step of more
+than a few thousand operations has no kernel that is worth building.
+
+```
+recur selective(state = 4096, rank = 4096)    # wrong
+```
+```
+recur selective(state = 16, rank = 12)    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        sizes = ", ".join(f"{label} = {size}" for label, size in self.sizes)
+        return f"a step of `{self.name}` with {sizes} is too large to unroll"
+
+    @property
+    def label(self) -> str:
+        return f"about {self.count} operations a step; the limit is {self.limit}"
 
 
 # ---- S5xx: at the call

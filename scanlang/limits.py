@@ -17,6 +17,7 @@ class Limits:
     directions: int = 64
     index_size: int = 4096
     import_depth: int = 32
+    unrolled: int = 1024
     loops: int = 16
 
 

@@ -31,7 +31,7 @@ scan cross(dim) {
 UNTIDY = "grid   h,w\norder rows=walk h,w   # kept\n"
 BROKEN = "grid h, w\norder rows = wlak h, w\n"
 NOT_A_BIJECTION = "grid h, w\norder cols(t) = (t % h, t // w)\n"
-HEAVY = ("torch", "triton", "matplotlib")
+HEAVY = ("torch", "triton", "matplotlib", "sympy", "networkx")
 
 
 @pytest.fixture

@@ -24,9 +24,7 @@ def snake(h: int, w: int) -> list[int]:
 def beads(svg: str) -> list[tuple[int, float, float]]:
     """(step, x, y) of every number in the picture, the legend's and titles' texts aside."""
     texts = ElementTree.fromstring(svg).iter(f"{SVG}text")
-    return [
-        (int(t.text or ""), float(t.get("x", "")), float(t.get("y", ""))) for t in texts if (t.text or "").isdigit()
-    ]
+    return [(int(t.text or ""), float(t.get("x", "")), float(t.get("y", ""))) for t in texts if (t.text or "").isdigit()]
 
 
 def lines(svg: str, dashed: bool) -> list[ElementTree.Element]:

@@ -62,12 +62,12 @@ def test_the_message_is_what_check_prints(folder: Path) -> None:
     assert CliRunner().invoke(main, ["check", "cross.scan"]).output == message
 
 
-def test_the_property_test_passes(folder: Path) -> None:
+def test_the_property_tests_pass(folder: Path) -> None:
     (text,) = (block for block in blocks("python") if "hypothesis" in block)
     (folder / "test_mine.py").write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert "1 passed" in result.stdout, result.stdout + result.stderr
+    assert "2 passed" in result.stdout, result.stdout + result.stderr
 
 
 def test_the_python_runs(folder: Path) -> None:

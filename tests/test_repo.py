@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,14 @@ def test_generated_documents_are_current() -> None:
 def test_markers_are_run_by_the_makefile(marker: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert marker in makefile
+
+
+def test_every_folder_of_code_is_in_the_distribution() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"])
+    folders = {"scanlang": ROOT / "scanlang", "scanlang.codegen": ROOT / "codegen", "scanlang.backbones": ROOT / "backbones"}
+    found = {
+        ".".join((name, *file.parent.relative_to(folder).parts))
+        for name, folder in folders.items()
+        for file in folder.rglob("*.py")
+    }
+    assert found == listed

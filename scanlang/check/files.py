@@ -21,17 +21,23 @@ from scanlang.errors import DuplicateName, GridAxes, GridMissing, ImportCycle, R
 from scanlang.limits import LIMITS
 from scanlang.source import Span
 from scanlang.syntax.nodes import (
+    Directions,
     FormulaDefinition,
     Grid,
     Import,
+    Number,
+    OrderCall,
     OrderDefinition,
+    OrderExpr,
     Program,
     RecurrenceDefinition,
     ScanDefinition,
+    Walk,
 )
 
 Definition = OrderDefinition | FormulaDefinition | RecurrenceDefinition | ScanDefinition
 AXES = 2
+UNNAMED = ("h", "w")
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class FileChecker:
         return found
 
     def check_grid(self, program: Program) -> tuple[str, ...] | None:
-        """The axes; None after a finding, and () for a file that needs no grid."""
+        """The axes; None after a finding."""
         grids = [item for item in program.items if isinstance(item, Grid)]
         for again in grids[1:]:
             self.reporter.report(RepeatedClause(again.span, "grid", grids[0].span))
@@ -118,11 +124,14 @@ class FileChecker:
         return None if len(self.reporter.diagnostics) > before else tuple(first)
 
     def check_grid_needed(self, program: Program) -> tuple[str, ...] | None:
+        """Without a grid the axes have no names, which is enough for scans in named and imported orders."""
         for item in program.items:
-            if isinstance(item, OrderDefinition | FormulaDefinition | ScanDefinition):
+            is_order = isinstance(item, OrderDefinition | FormulaDefinition)
+            if is_order or (isinstance(item, ScanDefinition) and names_axes(item)):
+                assert isinstance(item, OrderDefinition | FormulaDefinition | ScanDefinition)
                 self.reporter.report(GridMissing(item.name_span, item.name))
                 return None
-        return ()
+        return UNNAMED
 
     def check_imports(self, program: Program, place: imports.Place) -> Imported:
         """Read every import; later library names give way to user names, two files' equal names are a finding."""
@@ -188,6 +197,21 @@ KINDS: dict[type, str] = {
     RecurrenceDefinition: "recurrence",
     ScanDefinition: "scan",
 }
+
+
+def names_axes(scan: ScanDefinition) -> bool:
+    """A direction of the scan walks over axes or flips one."""
+    orders: list[OrderExpr | Number] = []
+    for clause in scan.clauses:
+        if isinstance(clause, Directions):
+            orders += clause.orders
+    while orders:
+        order = orders.pop()
+        if isinstance(order, Walk) or (isinstance(order, OrderCall) and order.function == "flip"):
+            return True
+        if isinstance(order, OrderCall):
+            orders += order.arguments
+    return False
 
 
 def kind_of(definition: Definition) -> str:

@@ -178,4 +178,4 @@ class OrderResolver:
             check_expression(coordinate, FORMULA, names, self.findings)
         if self.findings.count > before:
             return None
-        return FormulaOrder(definition.parameter, self.axes, definition.cell, definition.span)
+        return FormulaOrder(definition.parameter, self.axes, definition.cell, definition.cell_span)

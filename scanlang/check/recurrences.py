@@ -22,6 +22,7 @@ from scanlang.errors import (
     IndexMisused,
     IndexNotBound,
     IndexShadowed,
+    NoChannelInput,
     NoEquations,
     NoState,
     NotSupportedYet,
@@ -161,6 +162,8 @@ class RecurrenceChecker:
     def declare(self, declaration: Declaration, operand: Operand) -> None:
         self.check_new_name(declaration.kind, operand.name, operand.span)
         self.check_own_indices(operand.name, operand.indices, operand.span)
+        if declaration.kind == "input" and operand.indices:
+            self.findings.report(NotSupportedYet(operand.span, f"`{written(operand.name, operand.indices)}`, an input with an index"))
         if operand.initial is not None:
             check_initial(operand, self.findings)
         kind, span = declaration.kind, operand.span
@@ -246,6 +249,8 @@ class RecurrenceChecker:
             return
         if not any(isinstance(equation, StateUpdate) for equation in self.checked):
             self.findings.report(NoState(self.definition.name_span, self.definition.name))
+        if not any(operand.kind == "input" for operand in self.operands):
+            self.findings.report(NoChannelInput(self.definition.name_span, self.definition.name))
         self.check_all_used()
 
     def check_all_used(self) -> None:

@@ -220,9 +220,7 @@ class ScanChecker:
                 self.findings.unknown("parameter", name.name, shareable, name.span, owner=recurrence.name)
         return frozenset(shareable) - frozenset(named) if clause.all else frozenset(named)
 
-    def check_fed(
-        self, recurrence: CheckedRecurrence, inputs: dict[str, Span], projections: tuple[Projection, ...]
-    ) -> None:
+    def check_fed(self, recurrence: CheckedRecurrence, inputs: dict[str, Span], projections: tuple[Projection, ...]) -> None:
         """Every `input` of the recurrence comes from somewhere. A `shared` one may be left to the operator's caller."""
         projected = {name for projection in projections for name in projection.names}
         clause = self.clause(Recur)

@@ -108,7 +108,7 @@ def adjoint(step: Step) -> AdjointStep:
 
 def _prologue_adjoint(step: Step, per_step: dict[str, Value]) -> tuple[tuple[Assign, ...], dict[str, Value]]:
     """From the accumulated totals of what the steps read to the gradients of the parameters."""
-    fixed = {item.name for item in (*step.prologue, *(o for o in step.operands if o.kind == "param"))}
+    fixed = {equation.name for equation in step.prologue} | {o.name for o in step.operands if o.kind == "param"}
     cotangents = _Cotangents(step)
     for name in per_step:
         if name in fixed:

@@ -62,12 +62,12 @@ def build_graph(scan: CheckedScan, orders: tuple[Order, ...]) -> ScanGraph:
         _add_direction(scan, step, k, nodes, edges)
     nodes[MERGE] = Merge()
     edges += [(f"scatter {k}", MERGE, output_name(k)) for k in range(len(orders))]
-    merge: str | Value = scan.merge
-    if not isinstance(scan.merge, str):
-        merge = _merge_value(scan.merge, len(orders), {})
-        edges += [(f"input {name}", MERGE, name) for name in scan.inputs if name in reads(merge)]
-    span = scan.span if isinstance(scan.merge, str) else scan.merge.span
-    empty = ScanGraph(scan.name, orders, step, scan.shared, merge, {}, nx.DiGraph(), merge_span=span)  # type: ignore[arg-type]
+    if isinstance(scan.merge, str):
+        empty = ScanGraph(scan.name, orders, step, scan.shared, scan.merge, {}, nx.DiGraph(), merge_span=scan.span)
+        return empty.rewritten(nodes, edges)
+    merge = _merge_value(scan.merge, len(orders), {})
+    edges += [(f"input {name}", MERGE, name) for name in scan.inputs if name in reads(merge)]
+    empty = ScanGraph(scan.name, orders, step, scan.shared, merge, {}, nx.DiGraph(), merge_span=scan.merge.span)
     return empty.rewritten(nodes, edges)
 
 
@@ -106,7 +106,8 @@ def build_step(recurrence: CheckedRecurrence) -> Step:
                 body.append(Update(name, indices, *parts, span))
             case _:
                 assert_never(equation)
-    return hoist_prologue(Step(recurrence.name, dict(recurrence.indices), operands, (), tuple(body), recurrence.readout))
+    step = Step(recurrence.name, dict(recurrence.indices), operands, (), tuple(body), recurrence.readout)
+    return name_arguments(hoist_prologue(step))
 
 
 def build_value(expression: syntax.Expr, recurrence: CheckedRecurrence) -> Value:
@@ -197,6 +198,52 @@ def hoist_prologue(step: Step) -> Step:
             case _:
                 assert_never(equation)
     return Step(step.recurrence, step.sizes, step.operands, tuple(hoister.prologue), tuple(body), step.readout)
+
+
+def name_arguments(step: Step) -> Step:
+    """Give the sums that a function is applied to names of their own, so that their gradients are computed once.
+
+    Before:  dt = softplus(dt_bias + sum(r: dt_weight[r] * low[r]))
+    After:   in.0 = dt_bias + sum(r: dt_weight[r] * low[r])            dt = softplus(in.0)
+    """
+    body: list[Assign | Update] = []
+    names: dict[Value, Read] = {}
+
+    def take(value: Value, span: Span, bound: frozenset[str]) -> Value:
+        match value:
+            case Constant() | IndexValue() | Read() | Previous():
+                return value
+            case Total(index, inner):
+                return Total(index, take(inner, span, bound | {index}))
+            case Apply(function, (argument,)) if function != "neg" and _is_sum(argument):
+                if not bound & set(free_indices(argument)):
+                    return Apply(function, (named(take(argument, span, bound), span),))
+                return Apply(function, (take(argument, span, bound),))
+            case Apply(function, arguments):
+                return Apply(function, tuple(take(argument, span, bound) for argument in arguments))
+            case _:
+                assert_never(value)
+
+    def named(value: Value, span: Span) -> Read:
+        if value not in names:
+            names[value] = Read(f"in.{len(names)}", free_indices(value))
+            body.append(Assign(names[value].name, names[value].indices, value, span))
+        return names[value]
+
+    for equation in step.body:
+        match equation:
+            case Assign(name, indices, value, span):
+                body.append(Assign(name, indices, take(value, span, frozenset()), span))
+            case Update(name, indices, decay, drive, span):
+                decay, drive = take(decay, span, frozenset()), take(drive, span, frozenset())
+                body.append(Update(name, indices, decay, drive, span))
+            case _:
+                assert_never(equation)
+    return Step(step.recurrence, step.sizes, step.operands, step.prologue, tuple(body), step.readout)
+
+
+def _is_sum(value: Value) -> bool:
+    return isinstance(value, Total) or (isinstance(value, Apply) and value.function in ("add", "sub"))
 
 
 class _Hoister:

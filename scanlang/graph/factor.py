@@ -67,7 +67,7 @@ def _product(factors: Iterable[Value]) -> Value:
     groups: dict[tuple[str, ...], list[Value]] = {}
     for one in factors:
         groups.setdefault(tuple(sorted(free_indices(one))), []).append(one)
-    products = [reduce(multiply, groups[key]) for key in sorted(groups, key=lambda key: (len(key), key))]
+    products: list[Value] = [reduce(multiply, groups[key]) for key in sorted(groups, key=lambda key: (len(key), key))]
     return reduce(multiply, products, ONE)
 
 

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
-def _sigmoid(x: Array) -> Array:
+def _sigmoid(x: Array) -> Any:
     decay = np.exp(-np.abs(x))
     return np.where(x >= 0, 1.0, decay) / (1.0 + decay)
 
@@ -114,7 +114,7 @@ def _project(
 
 def index_sizes(step: Step, arrays: Mapping[str, Any]) -> dict[str, int]:
     """The extent of every index, read off the last dimensions of the arrays that have it."""
-    sizes = {}
+    sizes: dict[str, int] = {}
     for operand in step.operands:
         if operand.name in arrays and operand.indices:
             sizes.update(zip(operand.indices, arrays[operand.name].shape[-len(operand.indices) :], strict=True))
@@ -138,8 +138,8 @@ def _recur(graph: ScanGraph, direction: int, taken: dict[str, Any], arrays: Mapp
             array = arrays[operand.name]
             fixed[operand.name] = (array if operand.name in graph.shared else array[direction])[None]
     environment = _Environment(sizes, dict(fixed))
-    for equation in step.prologue:
-        environment.assign(equation.name, equation.indices, equation.value)
+    for fixed_equation in step.prologue:
+        environment.assign(fixed_equation.name, fixed_equation.indices, fixed_equation.value)
     batch, length, channels = next(s for n, s in sequences.items() if kinds[n].kind == "input").shape[:3]
     for update in step.states:
         shape = tuple(sizes[i] for i in update.indices)
@@ -183,10 +183,10 @@ class _Environment:
             case IndexValue(index):
                 return np.full((1, 1), float(bound[index]))
             case Read(name, indices) | Previous(name, indices):
-                return self.values[name][(..., *(bound[i] for i in indices))]
+                return np.asarray(self.values[name][..., *(bound[i] for i in indices)])
             case Total(index, body):
                 terms = [self.compute(body, {**bound, index: i}) for i in range(self.sizes[index])]
-                return np.sum(np.stack(np.broadcast_arrays(*terms)), axis=0)
+                return np.asarray(np.sum(np.stack(np.broadcast_arrays(*terms)), axis=0))
             case Apply(function, arguments):
                 return np.asarray(FUNCTIONS[function](*(self.compute(argument, bound) for argument in arguments)))
             case _:

@@ -7,10 +7,12 @@ no merge, no device.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scanlang.graph.values import Value, show
+from scanlang.graph.values import Apply, Total, Value, show
 from scanlang.source import Span
 
 
@@ -92,6 +94,25 @@ class AdjointStep:
     gradients: dict[str, Value]
     epilogue: tuple[Assign, ...]
     parameters: dict[str, Value]
+
+
+def operations(step: Step, extents: Mapping[str, int]) -> int:
+    """How many operations a step takes when every index is written out."""
+
+    def count(value: Value) -> int:
+        match value:
+            case Apply(_, arguments):
+                return 1 + sum(count(argument) for argument in arguments)
+            case Total(index, body):
+                return extents[index] * (1 + count(body))
+            case _:
+                return 0
+
+    total = 0
+    for equation in (*step.prologue, *step.body):
+        values = (equation.decay, equation.drive) if isinstance(equation, Update) else (equation.value,)
+        total += math.prod(extents[i] for i in equation.indices) * (1 + sum(count(value) for value in values))
+    return total
 
 
 def named(name: str, indices: tuple[str, ...]) -> str:

@@ -89,7 +89,7 @@ class Prover:
     after `total` steps in all.
     """
 
-    def __init__(self, budget: int = 2000, total: int = 100_000) -> None:
+    def __init__(self, budget: int = 400, total: int = 10_000) -> None:
         self.bounds: dict[Integer, tuple[Polynomial, Polynomial | None]] = {}
         self.parts: dict[Integer, tuple[Polynomial, ...]] = {}
         self.rank: dict[Integer, int] = {}
@@ -154,7 +154,9 @@ class Prover:
         """Atoms made of others go first, then inner before outer variables."""
         if isinstance(atom, Variable):
             return 0, self.rank.get(atom, -1), ""
-        return 1 + len(nodes(atom)), 0, sort_key(atom)
+        if atom not in self.rank:
+            self.rank[atom] = len(nodes(atom))
+        return 1 + self.rank[atom], 0, sort_key(atom)
 
     def _by_cases(self, polynomial: Polynomial, atom: Integer, powers: dict[int, Polynomial], depth: int) -> bool:
         """A minimum is one of two values and not above either; the others likewise."""

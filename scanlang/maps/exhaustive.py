@@ -12,7 +12,7 @@ from scanlang.diagnostics import Diagnostic, ScanError
 from scanlang.errors import FormulaDividesByZero, FormulaTooLarge, NotABijection, OutOfTheGrid
 from scanlang.maps.bounds import intervals
 from scanlang.maps.evaluate import IntArray, ZeroDivisor, evaluate
-from scanlang.maps.formula import Formula, lower_formula
+from scanlang.maps.formula import Formula, formula_span, lower_formula
 from scanlang.maps.integers import Integer
 
 MOST = 2**62
@@ -45,13 +45,13 @@ def check_formula(name: str, order: FormulaOrder, h: int, w: int) -> tuple[IntAr
     outside = (row < 0) | (row >= h) | (column < 0) | (column >= w)
     if outside.any():
         step = int(np.argmax(outside))
-        return OutOfTheGrid(order.span, name, step, (int(row[step]), int(column[step])), sizes)
+        return OutOfTheGrid(formula_span(order), name, step, (int(row[step]), int(column[step])), sizes)
     collision = _collision(row * w + column)
     if collision is None:
         return row, column
     first, second, unvisited = collision
     cell = (int(row[first]), int(column[first]))
-    return NotABijection(order.span, name, (first, second), cell, divmod(unvisited, w), sizes)
+    return NotABijection(formula_span(order), name, (first, second), cell, divmod(unvisited, w), sizes)
 
 
 def _collision(cells: IntArray) -> tuple[int, int, int] | None:

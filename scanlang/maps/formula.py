@@ -38,6 +38,15 @@ class Formula:
     places: dict[Integer, Span] = field(compare=False, repr=False)
 
 
+def formula_span(order: FormulaOrder) -> Span:
+    """The cell as it is written, with its parentheses: `(t % h, t // h)`."""
+    text, start = order.span.source.text, order.cell[0].span.start
+    before = text[order.span.start : start]
+    opened = len(before) - len(before.rstrip("( \t\r\n"))
+    lead = len(before[len(before) - opened :]) - len(before[len(before) - opened :].lstrip())
+    return Span(order.span.source, start - opened + lead, order.span.end)
+
+
 def lower_formula(order: FormulaOrder) -> Formula:
     names: dict[str, Integer] = {**dict(zip(order.axes, SIZES, strict=True)), order.parameter: STEP}
     places: dict[Integer, Span] = {}

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Literal, assert_never
+from dataclasses import dataclass
+from typing import ClassVar, Literal, assert_never
 
 Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
 
@@ -27,20 +27,28 @@ Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
 class Node:
     """Equality by structure, a hash that is computed once, and the operators."""
 
+    __match_args__: ClassVar[tuple[str, ...]]
+
     def _parts(self) -> tuple[object, ...]:
-        return tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return tuple([getattr(self, name) for name in self.__match_args__])
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((type(self).__name__, self._parts())))
 
     def __hash__(self) -> int:
-        known = self.__dict__.get("_hash")
-        if known is None:
-            known = hash((type(self).__name__, self._parts()))
-            object.__setattr__(self, "_hash", known)
-        return int(known)
+        return self._hash  # type: ignore[no-any-return, attr-defined]
 
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
         return type(self) is type(other) and hash(self) == hash(other) and self._parts() == other._parts()
+
+    def __repr__(self) -> str:
+        """As a person writes it; parts that are shared get names, so that it stays short."""
+        from scanlang.maps.show import show
+
+        lines, (text,) = show(Select(self, Constant(1), Constant(0)) if isinstance(self, Compare) else self)  # type: ignore[arg-type]
+        return "; ".join([*lines, text])
 
     def __add__(self, other: Integer | int) -> Integer:
         return add(self, other)  # type: ignore[arg-type]
@@ -70,58 +78,58 @@ class Node:
         return multiply(-1, self)  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Constant(Node):
     value: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Variable(Node):
     name: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Add(Node):
     left: Integer
     right: Integer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Multiply(Node):
     left: Integer
     right: Integer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FloorDiv(Node):
     left: Integer
     right: Integer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FloorMod(Node):
     left: Integer
     right: Integer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Minimum(Node):
     left: Integer
     right: Integer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Maximum(Node):
     left: Integer
     right: Integer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Absolute(Node):
     operand: Integer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Compare(Node):
     """A condition, never a value: only `Select` holds one."""
 
@@ -130,7 +138,7 @@ class Compare(Node):
     right: Integer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Select(Node):
     condition: Compare
     then: Integer

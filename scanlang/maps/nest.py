@@ -16,9 +16,11 @@ from scanlang.maps.algebra import NormalOrder
 from scanlang.maps.bounds import GRID, SIZES, WIDTH, Ranges
 from scanlang.maps.evaluate import IntArray, Value, evaluate
 from scanlang.maps.index_map import PhaseSplit, TileSplit
-from scanlang.maps.integers import Constant, Integer, Variable, free_variables, select, substitute
+from scanlang.maps.integers import Constant, Integer, Variable, free_variables, nodes, select, substitute
 from scanlang.maps.simplify import Simplifier
 from scanlang.maps.walk import Level, walk_levels
+
+MOST_NODES = 120
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,10 @@ def _reversed(nest: Nest) -> Nest:
 
 
 def _tidy(nest: Nest) -> Nest:
+    """Nests of walks cut many times over stay as they are until a size makes them small: work is bounded."""
+    parts = (*(loop.count for loop in nest.loops), nest.start, nest.stride, nest.length)
+    if len({node for part in parts for node in nodes(part)}) > MOST_NODES:
+        return nest
     nest = _joined(_without_single_iterations(_simplified(nest)))
     numbers = {loop.variable: f"i{number}" for number, loop in enumerate(nest.loops)}
     names = {old: Variable(new) for old, new in numbers.items()}

@@ -36,6 +36,7 @@ from scanlang.maps.integers import (
 from scanlang.maps.polynomial import Polynomial
 
 MOST_TERMS = 128
+MOST_NODES = 400
 ONE, ZERO = Polynomial.constant(1), Polynomial(())
 Factored = tuple[Polynomial, Polynomial, Polynomial, Polynomial]
 
@@ -62,13 +63,18 @@ class Simplifier:
             self.prover.add_variable(known.name, self.normal(known.low), high)
 
     def simplify(self, expression: Integer) -> Integer:
+        """Expressions of more than `MOST_NODES` parts are left as they are: work is bounded."""
+        if len(nodes(expression)) > MOST_NODES:
+            return expression
         return self.normal(expression).expression()
 
     def is_nonnegative(self, expression: Integer) -> bool:
-        return self.prover.is_nonnegative(self.normal(expression))
+        return len(nodes(expression)) <= MOST_NODES and self.prover.is_nonnegative(self.normal(expression))
 
     def is_zero(self, expression: Integer) -> bool:
         """Normal form 0, if need be with every x % m written out, or in both cases of a parity."""
+        if len(nodes(expression)) > MOST_NODES:
+            return False
         if not self.normal(expression).terms:
             return True
         if not self.normal(without_modulo(self.simplify(expression))).terms:

@@ -13,7 +13,7 @@ from lark import ParseTree, Token
 from scanlang.diagnostics import InternalError, Reporter
 from scanlang.errors import InitialValueOfInput, NestedTooDeeply, NotSupportedYet
 from scanlang.limits import LIMITS
-from scanlang.source import Source, Span
+from scanlang.source import Source, Span, join
 from scanlang.syntax import nodes
 from scanlang.syntax.build_expression import ExpressionBuilder, build_integer, names_in, span_of, token_span, trees_in
 from scanlang.syntax.later import LATER_MERGES, LATER_ORDER_FUNCTIONS, LATER_ORDERS
@@ -104,11 +104,13 @@ class _Builder:
 
     def formula_definition(self, tree: ParseTree) -> nodes.FormulaDefinition:
         name, parameter = names_in(tree)
+        opening, closing = [t for t in tree.children if isinstance(t, Token) and t.type in ("LPAR", "RPAR")][-2:]
         return nodes.FormulaDefinition(
             str(name),
             str(parameter),
             tuple(self.expression.build(cell) for cell in trees_in(tree)),
             name_span=token_span(name, self.source),
+            cell_span=join(token_span(opening, self.source), token_span(closing, self.source)),
             span=self.span(tree),
         )
 

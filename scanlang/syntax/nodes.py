@@ -115,10 +115,11 @@ class OrderDefinition(Node):
 
 @dataclass(frozen=True)
 class FormulaDefinition(Node):
-    """`order cols(t) = (t % h, t // h)`."""
+    """`order cols(t) = (t % h, t // h)`; `cell_span` is the right side, with its parentheses."""
 
     name: str
     name_span: Span = field(compare=False, repr=False, kw_only=True)
+    cell_span: Span = field(compare=False, repr=False, kw_only=True)
     parameter: str
     cell: tuple[Expr, ...]
 

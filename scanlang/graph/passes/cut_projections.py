@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from scanlang.graph.passes.drop_dead import drop_dead
 from scanlang.graph.scan_graph import Input, Node, Pick, ScanGraph
 
@@ -20,7 +22,7 @@ def cut_projections(graph: ScanGraph) -> ScanGraph:
         if not isinstance(node, Pick):
             continue
         operand = kinds[node.name]
-        kind = "shared" if operand.kind == "shared" else "input"
+        kind: Literal["input", "shared"] = "shared" if operand.kind == "shared" else "input"
         given = f"input {node.name}"
         nodes[given] = Input(node.name, kind, operand.indices, per_direction=True)
         edges = [(given if source == key else source, target, name) for source, target, name in edges if target != key]

@@ -1,0 +1,166 @@
+"""The compiler's values between its passes as text, for `scanlang compile --emit`. In: a stage; out: what a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from scanlang.codegen.kernel import Access, Advance, Atom, Let, ScanKernels
+from scanlang.graph.adjoint import adjoint
+from scanlang.graph.scan_graph import ScanGraph
+from scanlang.graph.step import Step, carry_of, gradient_of, named
+from scanlang.graph.values import show
+from scanlang.maps.order import Order
+from scanlang.maps.show import show as show_integers
+from scanlang.program import Program
+
+
+def tree_text(value: Any, depth: int = 0) -> str:
+    """A tree of frozen nodes, one a line, spans left out."""
+    return "\n".join(_tree_lines(value, depth)) + "\n"
+
+
+def _tree_lines(value: Any, depth: int) -> Iterator[str]:
+    indent = "  " * depth
+    if is_dataclass(value) and not isinstance(value, type):
+        plain: list[tuple[str, Any]] = []
+        inner: list[tuple[str, Any]] = []
+        for field in fields(value):
+            if not field.repr:
+                continue
+            one = getattr(value, field.name)
+            (inner if _is_tree(one) else plain).append((field.name, one))
+        yield f"{indent}{type(value).__name__}({', '.join(f'{name}={one!r}' for name, one in plain)})"
+        for name, one in inner:
+            yield f"{indent}  .{name}"
+            yield from _tree_lines(one, depth + 2)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield f"{indent}{name}:"
+            yield from _tree_lines(one, depth + 1)
+    elif isinstance(value, tuple | list):
+        for one in value:
+            yield from _tree_lines(one, depth)
+    else:
+        yield f"{indent}{value!r}"
+
+
+def _is_tree(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return any(_is_tree(one) for one in value)
+    return isinstance(value, dict) or (is_dataclass(value) and not isinstance(value, type))
+
+
+def maps_text(program: Program) -> str:
+    """Every order: step → cell, cell → step, its loop nest, and how it was verified."""
+    orders: dict[str, Order] = dict(program.orders)
+    for scan in program.scans:
+        orders.update({order.name: order for order in program.directions(scan)})
+    return "\n".join(_order_text(order, str(program.verified.verifications[order.name])) for order in orders.values())
+
+
+def _order_text(order: Order, verification: str) -> str:
+    lines = [f"order {order.name}    # {verification}; n0, n1 are the lengths of {', '.join(order.axes)}"]
+    named_terms, cell = show_integers(*order.map.outputs)
+    lines += [*_indented(named_terms), f"  t -> ({', '.join(cell)})"]
+    if order.inverse_map is not None:
+        named_terms, rank = show_integers(*order.inverse_map.outputs)
+        lines += ["", *_indented(named_terms), f"  ({', '.join(order.inverse_map.inputs)}) -> {rank[0]}"]
+    if order.nest is not None:
+        nest = order.nest
+        named_terms, texts = show_integers(*(loop.count for loop in nest.loops), nest.length, nest.start, nest.stride)
+        loops = [f"for {loop.variable} < {count}" for loop, count in zip(nest.loops, texts, strict=False)]
+        run = "run of {} cells from {} by {}".format(*texts[-3:])
+        lines += ["", *_indented(named_terms), f"  {', '.join([*loops, run])}"]
+    return "\n".join(lines) + "\n"
+
+
+def graph_text(program: Program, scan: str) -> str:
+    """The graph as written, and as the fused operator computes it."""
+    return (
+        f"scan {scan} as written\n\n{program.graph(scan)}\n\n"
+        f"scan {scan} as the operator computes it: projections in grid order and left to the caller, gathers shared\n\n"
+        f"{program.operator_graph(scan)}\n"
+    )
+
+
+def adjoint_text(step: Step) -> str:
+    """The derived mathematics: the step, its adjoint walked backwards, what is summed over what."""
+    derived = adjoint(step)
+    kinds = {operand.name: operand for operand in step.operands}
+    lines = [f"recurrence {step.recurrence}    # h' is the state before the step, ∂a the gradient of the result by a", ""]
+    lines += ["once, from the parameters", *_indented(str(one) for one in step.prologue), ""] if step.prologue else []
+    lines += ["a step", *_indented(str(one) for one in step.body), ""]
+    lines += [f"its adjoint, from the last step to the first ({derived.cotangent} is the gradient of the output)"]
+    lines += _indented(str(one) for one in derived.body)
+    for state, value in derived.carries.items():
+        indices = step.indices_of(state)
+        lines.append(f"  {named(carry_of(state), indices)} <- {show(value)}    # handed to the step before")
+    lines += ["", "gradients"]
+    for name, value in derived.gradients.items():
+        over = {"input": "per cell and channel", "shared": "summed over channels"}.get(
+            kinds[name].kind if name in kinds else "", "summed over steps and images"
+        )
+        lines.append(f"  {named(gradient_of(name), step.indices_of(name))} = {show(value)}    # {over}")
+    if derived.epilogue:
+        lines += ["", "once, to the parameters", *_indented(str(one) for one in derived.epilogue)]
+        for name, value in derived.parameters.items():
+            lines.append(f"  {named(gradient_of(name), step.indices_of(name))} = {show(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def kernels_text(kernels: ScanKernels) -> str:
+    """Straight-line code per step: what both emitters print from."""
+    forward, backward = kernels.forward, kernels.backward
+    lines = [f"{kernels.name}: {kernels.directions} directions", "", "forward"]
+    lines += _section("parameters", (_access(one) for one in forward.parameters))
+    lines += _section("prologue", (_let(one) for one in forward.prologue))
+    lines += _section("read", (_access(one) for one in forward.reads))
+    lines += _section("step", (_let(one) for one in forward.body))
+    lines += _section("advance", (_advance(one) for one in forward.advances))
+    lines += [f"  output  {forward.output}", "", "backward"]
+    lines += _section("forward again", (_let(one) for one in backward.forward))
+    lines += _section("keep", [", ".join(backward.keep)])
+    lines += _section("step back", (_let(one) for one in backward.backward))
+    lines += _section("advance", (_advance(one) for one in backward.carry_advances))
+    lines += _section("gradients", (f"{g.of.name}: {_atoms(g.atoms)}" for g in backward.gradients))
+    lines += _section("accumulate", (f"{a.accumulator} += {a.value}" for a in backward.accumulates))
+    lines += _section("epilogue", (_let(one) for one in backward.epilogue))
+    lines += _section("parameters", (f"{g.of.name}: {_atoms(g.atoms)}" for g in backward.parameter_gradients))
+    for title, kernel in (("merge", kernels.merge), ("merge adjoint", kernels.merge_adjoint)):
+        if kernel is not None:
+            lines += ["", title, *_section("read", (_access(one) for one in kernel.reads))]
+            lines += _section("cell", (_let(one) for one in kernel.body))
+            lines += _section("write", (f"{w.of.name}: {_atoms(w.atoms)}" for w in kernel.writes))
+    return "\n".join(lines) + "\n"
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    shown = [f"    {line}" for line in lines if line]
+    return [f"  {title}", *shown] if shown else []
+
+
+def _let(let: Let) -> str:
+    return f"{let.name} = {let.function}({_atoms(let.arguments)})"
+
+
+def _atoms(atoms: Iterable[Atom]) -> str:
+    return ", ".join(atom if isinstance(atom, str) else f"{atom:g}" for atom in atoms)
+
+
+def _access(access: Access) -> str:
+    return f"{access.of.name}: {', '.join(access.names)}"
+
+
+def _advance(advance: Advance) -> str:
+    return f"{advance.state} <- {_atoms([advance.value])}"
+
+
+def graph_summary(graph: ScanGraph) -> str:
+    """The merge in words."""
+    return graph.merge if isinstance(graph.merge, str) else show(graph.merge)

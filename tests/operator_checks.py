@@ -1,0 +1,170 @@
+"""Programs and checks that the operator tests of every backend share: a scan by name, its operator, comparisons.
+
+Checks take a device, so that the same lines run on the CPU, in Triton's interpreter and on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import scanlang
+from scanlang.testing import assert_matches_reference, draw_inputs
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+FILES = {
+    "cross": "cross_scan.scan",
+    "bidirectional": "bidirectional.scan",
+    "snakes": "snake.scan",
+    "windows": "windows.scan",
+    "gated": "gated.scan",
+}
+
+RENAMED = """
+grid row, column
+recurrence leaky(width m, inner q) {
+  input  u
+  shared p[m], reduced[q], o[m]
+  param  skip, decay[m], shift, widen[q]
+  step = softplus(sum(q: reduced[q] * widen[q]) + shift)
+  s[m] = u * (p[m] * step) + s[m] * exp(step * -exp(decay[m]))
+  out  = u * skip + sum(m: s[m] * o[m])
+}
+scan renamed(dim, width = 2, inner = 2) {
+  input u
+  directions raster, reverse(columns), snake
+  recur leaky(width = width, inner = inner)
+}
+"""
+"""The selective recurrence with all names changed and all factors in another order."""
+
+SCAN = """
+import std.selective
+grid h, w
+scan tested(dim, state = 2, rank = 2) {{
+  directions raster, columns, reverse(raster)
+  recur selective(state = state, rank = rank)
+  {clauses}
+}}
+"""
+
+GATED = """
+grid h, w
+order f(t) = (t % h, (t // h + t % h) % w)
+recurrence gated(state n) {{
+  input x, g
+  shared K[n], Q[n]
+  param lam[n]
+  f[n] = sigmoid(lam[n] + g)
+  h[n] = f[n] * h[n] + (1 - f[n]) * K[n] * x
+  y    = tanh(sum(n: Q[n] * h[n])) * silu(g)
+}}
+scan tested(dim, state = 3) {{
+  {clauses}
+  recur gated(state = state)
+}}
+"""
+
+TEXTS = {
+    "renamed": RENAMED,
+    "share-all": SCAN.format(clauses="share all"),
+    "share-names": SCAN.format(clauses="share A_log, D"),
+    "share-all-except": SCAN.format(clauses="share all except dt_bias  merge mean"),
+    "merge-mean": SCAN.format(clauses="merge mean"),
+    "merge-nonlinear": SCAN.format(clauses="merge tanh(y[0]) * y[1] + sum(k: y[k]) / 3"),
+    "merge-x": SCAN.format(clauses="merge sum(k: y[k]) * silu(x) + x"),
+    "merge-z": SCAN.format(clauses="input x, z  merge (y[0] + y[1] - y[2]) * silu(z) / 2"),
+    "merge-drops-one": SCAN.format(clauses="merge y[2] - y[0] + 0 * y[1]"),
+    "repeated-order": SCAN.format(clauses="merge sum").replace("raster, columns", "raster, raster"),
+    "one-direction": SCAN.format(clauses="merge sum").replace("raster, columns, reverse(raster)", "reverse(columns)"),
+    "formula": GATED.format(clauses="input x, g  directions f, reverse(f), flip(f, w)  merge mean"),
+    "projected-channels": GATED.format(clauses="directions raster, reverse(columns)  project g, K, Q from x"),
+    "projected-all": GATED.format(
+        clauses="input u, z  directions raster, transpose(f)  project x from u bias  project K, g, Q from u  merge y[0] * z - y[1]"
+    ),
+    "tiles": GATED.format(clauses="input x, g  directions tiles, reverse(phases)").replace(
+        "recurrence", "order tiles = walk h by 3 from 2, ~w by 4, ~~h, -w\norder phases = walk w mod 2, h mod 3, w, h\nrecurrence", 1
+    ),
+    "no-param": """grid h, w
+recurrence fading(rank r) { input x  shared a[r]  h = sigmoid(sum(r: a[r])) * h + x  y = h }
+scan fading(dim, rank = 2) { directions raster, reverse(raster)  recur fading(rank = rank) }""",
+    "no-shared": """grid h, w
+recurrence fading(state n) { input x  param a[n] = 1  h[n] = exp(-exp(a[n])) * h[n] + x  y = sum(n: h[n]) + tanh(x) }
+scan fading(dim, state = 2) { directions raster, reverse(raster)  recur fading(state = state)  share all }""",
+    "two-states": """grid h, w
+recurrence both(state n, rank r) {
+  input x
+  shared B[n], low[r, n]
+  param a[r], b[n, r]
+  S[n, r] = sigmoid(a[r] + low[r, n]) * S[n, r] + B[n] * x * b[n, r]
+  m       = sum(n: sum(r: tanh(S[n, r]) * b[n, r]))
+  e       = where(x > 0.1, 0.5, 0.9) * e + max(x, sum(n: B[n]))
+  y       = m * sqrt(1 + e * e) + min(m, x)
+}
+scan both(dim, state = 2, rank = 3) { directions raster, reverse(columns)  recur both(state = state, rank = rank)  merge mean }""",
+}
+
+SELECTIVE_NAMES = {
+    "u": "x", "p": "B", "reduced": "low", "o": "C", "skip": "D", "decay": "A_log", "shift": "dt_bias", "widen": "dt_weight",
+}  # fmt: skip
+PROGRAMS = (*FILES, *TEXTS)
+
+
+@lru_cache(maxsize=None)
+def program(name: str) -> scanlang.Program:
+    return scanlang.load(EXAMPLES / FILES[name]) if name in FILES else scanlang.loads(TEXTS[name])
+
+
+@lru_cache(maxsize=None)
+def operator(name: str) -> scanlang.CompiledScan:
+    return scanlang.compile(program(name))
+
+
+def check(name: str, grid: tuple[int, int], **drawn: object) -> None:
+    """Output and every gradient of a scan against the reference."""
+    op = operator(name)
+    assert_matches_reference(op, program(name), draw_inputs(op, grid, **drawn))  # type: ignore[arg-type]
+
+
+def results(op: Callable[..., Tensor], tensors: Mapping[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+    """The output and the gradient of every argument, by name (`""` is the output)."""
+    given = {name: tensor.detach().requires_grad_() for name, tensor in tensors.items()}
+    result = op(**given)
+    cotangent = torch.randn(result.shape, generator=torch.Generator().manual_seed(seed)).to(result)
+    gradients = torch.autograd.grad(result, list(given.values()), cotangent)
+    return {"": result.detach(), **dict(zip(given, gradients, strict=True))}
+
+
+def assert_same_bits(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> None:
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), f"{name or 'the output'} differs"
+
+
+def opcheck(name: str, grid: tuple[int, int] = (3, 5), device: str = "cpu", **drawn: object) -> None:
+    """`torch.library.opcheck` on the operator, with and without saved states, every argument differentiable or none."""
+    op = operator(name)
+    tensors = draw_inputs(op, grid, device=device, **drawn)  # type: ignore[arg-type]
+    plain = tuple(tensors[argument] for argument in op.arguments)
+    torch.library.opcheck(op.torch_op, plain, {"save": False})
+    torch.library.opcheck(op.torch_op, tuple(tensor.requires_grad_() for tensor in plain), {"save": True})
+
+
+def check_torch_compile(name: str, backend: str, device: str = "cpu", dynamic: bool | None = None) -> None:
+    """`torch.compile(fullgraph=True)` around the scan gives the same output and gradients, at several sizes."""
+    op = operator(name)
+    torch._dynamo.reset()
+
+    def around(**tensors: Tensor) -> Tensor:
+        return torch.tanh(op(**{key: value * 1.5 for key, value in tensors.items()})) + 1
+
+    compiled = torch.compile(around, fullgraph=True, backend=backend, dynamic=dynamic)
+    for grid in ((3, 5), (4, 7)) if dynamic else ((3, 5),):
+        tensors = draw_inputs(op, grid, device=device, seed=grid[0])
+        expected = results(around, tensors)
+        for key, value in results(compiled, tensors).items():
+            torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-6, msg=lambda m, key=key: f"{key}: {m}")
+    torch._dynamo.reset()

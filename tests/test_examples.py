@@ -1,0 +1,206 @@
+"""The examples on tiny sizes: every program compiles, every script has a main, and what they compute and draw is right."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import json
+from pathlib import Path
+
+import bench_cpu
+import bench_gpu
+import demo
+import pytest
+import torch
+import unfused
+from click.testing import CliRunner
+from common import measure, photograph, receptive_field
+from common.progress import Progress
+
+import scanlang
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+PROGRAMS = sorted(EXAMPLES.glob("*.scan"))
+SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+
+
+@pytest.fixture(scope="module")
+def cross() -> scanlang.Scan2d:
+    torch.manual_seed(0)
+    return scanlang.Scan2d(scanlang.load(EXAMPLES / "cross_scan.scan"), "cross", 12)
+
+
+@pytest.fixture
+def photo() -> torch.Tensor:
+    return torch.rand(20, 28, 3, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_program_compiles(path: Path) -> None:
+    program = scanlang.load(path)
+    assert program.scans
+    for scan in program.scans:
+        assert scanlang.compile(program, scan).signature.scan == scan
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_script_has_main(path: Path) -> None:
+    module = importlib.import_module(path.stem)
+    assert Path(str(module.__file__)) == path
+    assert callable(module.main)
+    assert module.__doc__
+
+
+def test_unfused_pipeline_is_the_same_scan(cross: scanlang.Scan2d) -> None:
+    x = torch.randn(2, 5, 7, 12)
+    theirs = unfused.unfused_cross_scan(x, **dict(cross.named_parameters()))
+    torch.testing.assert_close(theirs, cross(x), rtol=1e-4, atol=1e-5)
+
+
+def test_four_copies_and_back() -> None:
+    x = torch.randn(2, 3, 4, 5)
+    copies = unfused.four_copies(x)
+    assert torch.equal(copies[:, 1, :, 1], x[:, 1, 0])
+    assert torch.equal(copies[:, 3, :, 0], x[:, 2, 3])
+    torch.testing.assert_close(unfused.merge_four(copies, 3, 4), 4 * x)
+
+
+def test_errors_are_small_and_would_show(cross: scanlang.Scan2d) -> None:
+    maps = torch.randn(1, 4, 5, 12)
+    program = scanlang.load(EXAMPLES / "cross_scan.scan")
+    found = demo.errors(program, cross, maps)
+    assert set(found) == {"output", "gradient of x", *(f"gradient of {name}" for name, _ in cross.named_parameters())}
+    assert max(found.values()) < 1e-5
+    assert demo.distance(cross(maps) * 1.01, cross(maps).double()) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_features_are_the_same_every_time(photo: torch.Tensor) -> None:
+    maps = photograph.features(photo, 6)
+    assert maps.shape == (1, 20, 28, 6)
+    assert torch.equal(maps, photograph.features(photo, 6))
+    torch.testing.assert_close(maps.std((1, 2)), torch.ones(1, 6))
+    assert torch.equal(photograph.crop(maps, 4, 6), maps[:, 8:12, 11:17])
+
+
+def test_photograph_needs_no_network() -> None:
+    name, pixels = photograph.load_photograph()
+    assert name
+    assert pixels.shape[2] == 3
+    assert min(pixels.shape[:2]) >= 300
+    assert 0 <= float(pixels.min()) < float(pixels.max()) <= 1
+
+
+def test_receptive_fields(photo: torch.Tensor) -> None:
+    program = scanlang.load(EXAMPLES / "receptive_field.scan")
+    fields = receptive_field.receptive_fields(program, photograph.features(photo, 8)[:, :9, :11])
+    raster, both, four = (field.flatten() for field in fields.values())
+    middle = 4 * 11 + 5
+    assert bool((raster[: middle + 1] > 0).all())
+    assert bool((raster[middle + 1 :] == 0).all())
+    assert bool((both > 0).all())
+    column = torch.tensor([row * 11 + 5 for row in range(9) if row != 4])
+    assert four[column].mean() / four[middle] > both[column].mean() / both[middle]
+
+
+def test_pictures(photo: torch.Tensor, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    program = scanlang.load(EXAMPLES / "cross_scan.scan")
+    maps = torch.randn(1, 20, 28, 6)
+    field = torch.rand(9, 11)
+    written = demo.draw_orders(program, tmp_path)
+    written += demo.draw_pictures(program, tmp_path, "noise", photo, maps, {"one": field, "two": field.clone().zero_() + 1})
+    assert written[0].read_text().startswith("<svg")
+    assert [path.suffix for path in written] == [".svg", ".png", ".png", ".png", ".png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in written[1:])
+
+
+def test_without_triton_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    said = demo.compile_for("sm_90", "bfloat16", tmp_path, (8, 8))
+    assert "Triton is not installed" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.long
+def test_demo_on_a_small_picture(monkeypatch: pytest.MonkeyPatch, photo: torch.Tensor, tmp_path: Path) -> None:
+    monkeypatch.setattr(demo, "load_photograph", lambda: ("noise", photo))
+    for name, value in {"CHECKED": (4, 6), "TIMED": (6, 8), "SMALLER": 2, "CHANNELS": 8}.items():
+        monkeypatch.setattr(demo, name, value)
+    result = CliRunner().invoke(demo.main, ["--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    for words in ("compiled for cpu", "compiled for sm_90", "all below", "unfused", "orders.svg"):
+        assert words in result.output
+    assert (tmp_path / "cpu" / "report.txt").exists()
+
+
+def test_progress_in_a_log() -> None:
+    stream = io.StringIO()
+    progress = Progress(2, stream)
+    with progress.stage("one"):
+        pass
+    with pytest.raises(ValueError, match="wrong"), progress.stage("two"):
+        raise ValueError("wrong")
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 1
+    assert "1/2" in lines[0]
+    assert "one" in lines[0]
+
+
+def test_what_the_cpu_benchmark_compares_is_the_same() -> None:
+    arrays = bench_cpu.inputs(5)
+    op = scanlang.compile(scanlang.load(EXAMPLES / "bench.scan"))
+    ours = op(**arrays)[0].flatten(0, 1)
+    arguments = bench_cpu.sequence(arrays)
+    loop = unfused.selective_scan_loop(*arguments)[0, 0].T
+    torch.testing.assert_close(ours, loop, rtol=1e-4, atol=1e-4)
+    if importlib.util.find_spec("mambapy") is not None:
+        parallel = bench_cpu.mambapy_scan(*bench_cpu.mambapy_arguments(arrays))[0]
+        torch.testing.assert_close(parallel, loop, rtol=1e-4, atol=1e-4)
+
+
+def test_least_bytes_of_the_first_stage() -> None:
+    stage = bench_gpu.SHAPES[0]
+    x = 128 * 56 * 56 * 96 * 2
+    projected = 128 * 56 * 56 * 4 * (6 + 1 + 1) * 2
+    assert stage.bytes(backward=False) == 2 * x + projected
+    assert stage.bytes(backward=True) == (2 * x + projected) + (x + projected) + x + (x + projected)
+    assert stage.special(backward=False) == 128 * 56 * 56 * 96 * 4 * 3
+
+
+@pytest.mark.parametrize("kind", ["core", "layer", "unfused"])
+def test_gpu_measurements_run_with_all_gradients(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    seen = []
+    monkeypatch.setattr(bench_gpu, "DEVICE", "cpu")
+    monkeypatch.setattr(bench_gpu, "median_cuda", lambda run, *_, **__: (seen.append(run()), (2.0, 1.0, 3.0))[1])
+    shape = bench_gpu.Shape("tiny", "cross_scan.scan", 4, 8, 3, 5, 1, 2, 2)
+    measure_one = getattr(bench_gpu, kind)
+    forward, both = measure_one(shape, False), measure_one(shape, True)
+    assert (forward.median, forward.best, forward.call) == (2.0, 1.0, 3.0)
+    assert forward.name.endswith("forward")
+    assert both.name.endswith("forward + backward")
+    assert seen[0].shape[1:] == (3, 5, 8)
+    assert not seen[0].requires_grad
+    assert len(seen[1]) == {"core": 8, "layer": 6, "unfused": 6}[kind]
+    assert all(bool(gradient.isfinite().all()) for gradient in seen[1])
+
+
+def test_rows_are_chosen_by_pattern() -> None:
+    names = list(bench_gpu.measurements())
+    assert measure.chosen(names, None) == names
+    assert measure.chosen(names, "stage1-core*,vim-layer-both") == ["stage1-core-forward", "stage1-core-both", "vim-layer-both"]
+    with pytest.raises(SystemExit, match="stage1-core-forward"):
+        measure.chosen(names, "nothing")
+
+
+def test_table_and_json(tmp_path: Path) -> None:
+    limits = measure.Limits("a machine", 1e9, 1e9)
+    rows = [measure.Row("first", 2.0, 1.5, 2.5, 1_000_000, 3_000_000, "a note"), measure.Row("second", 4.0)]
+    text = measure.table(rows, limits)
+    assert "a machine" in text
+    assert text.splitlines()[4].split() == ["first", "2.000", "1.500", "2.500", "1.000", "3.000", "0.5", "a", "note"]
+    measure.write_json(tmp_path / "rows.json", rows, limits)
+    found = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["first", "second"]
+    assert found["limits"]["device"] == "a machine"
+    assert found["versions"]["torch"]

@@ -1,0 +1,157 @@
+"""Formula orders: what is proved, what is checked, and what the findings say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies_orders import SIZES, integers_of
+
+from scanlang.diagnostics import ScanError
+from scanlang.errors import NotABijection
+from scanlang.maps.bounds import STEP
+from scanlang.maps.evaluate import evaluate
+from scanlang.maps.index_map import IndexMap
+from scanlang.maps.integers import Integer, Variable
+from scanlang.maps.proofs import prove_map
+from scanlang.maps.verify import USUAL_SIZES, VerifiedProgram, verify_size
+from scanlang.pipeline import check_text
+from scanlang.source import Source
+
+H, W, T = Variable("n0"), Variable("n1"), STEP
+
+
+def verified(formula: str, *more: str, sizes: tuple[tuple[int, int], ...] | None = None) -> VerifiedProgram:
+    text = "\n".join(["grid h, w", f"order f(t) = {formula}", *more])
+    return check_text(Source("f.scan", text), sizes=sizes)
+
+
+PROVED = {
+    "(t // w, t % w)": "equal to walk h, w",
+    "(t % h, t // h)": "equal to walk w, h",
+    "(t // w, t - t // w * w)": "equal to walk h, w",
+    "(t // w, where(t // w % 2 == 0, t % w, w - 1 - t % w))": "equal to walk h, ~w",
+    "(t // w, where(t // w % 2 != 1, t % w, w - 1 - t % w))": "equal to walk h, ~w",
+    "(t // w, t % w + t // w % 2 * (w - 1 - 2 * (t % w)))": "equal to walk h, ~w",
+    "(t // w, abs(t % w - t // w % 2 * (w - 1)))": "equal to walk h, ~w",
+    "(h - 1 - t // w, t % w)": "equal to flip((walk h, w), h)",
+    "(h - 1 - t // w, w - 1 - t % w)": "equal to reverse(walk h, w)",
+    "((h * w - 1 - t) // w, (h * w - 1 - t) % w)": "equal to reverse(walk h, w)",
+    "(t % h, (t % h + t // h) % w)": "wrapped shear of walk w, h along w",
+    "(t % h, (t // h - t % h) % w)": "wrapped shear of walk w, h along w",
+    "(t // w, (t + 3 * (t // w) * (t // w)) % w)": "wrapped shear of walk h, w along w",
+    "((t // w + t % w) % h, t % w)": "wrapped shear of walk h, w along h",
+    "(t // w, (t % w + w // 2) % w)": "wrapped shear of walk h, w along w",
+    "(t // w, max(t % w, 0))": "equal to walk h, w",
+}
+
+
+@pytest.mark.parametrize("formula", PROVED)
+def test_proof(formula: str) -> None:
+    program = verified(formula)
+    assert program.verifications["f"].proof == f"formula: {PROVED[formula]}"
+    assert program.verifications["f"].sizes == ()
+    for size in USUAL_SIZES:
+        verify_size(program.orders["f"], *size)
+
+
+def test_without_a_proof_the_sizes_are_told() -> None:
+    formula = "((t + 1) // w % h, (t + 1) % w)"
+    assert verified(formula).verifications["f"].sizes == USUAL_SIZES
+    assert "every grid up to 8 × 8" in str(verified(formula).verifications["f"])
+    assert str(verified(formula, sizes=((5, 6),)).verifications["f"]) == "checked on 5 × 6, not proved"
+
+
+def test_a_formula_may_be_right_at_some_sizes_only() -> None:
+    program = verified("(t % h, t // w)", sizes=((14, 14),))
+    assert program.orders["f"].positions(14, 14).tolist() == np.arange(196).reshape(14, 14).T.ravel().tolist()
+    with pytest.raises(ScanError) as caught:
+        verify_size(program.orders["f"], 14, 15)
+    assert caught.value.diagnostics[0].code == "S201"
+
+
+def finding(formula: str, *more: str, sizes: tuple[tuple[int, int], ...] | None = None) -> tuple[str, str, str | None]:
+    with pytest.raises(ScanError) as caught:
+        verified(formula, *more, sizes=sizes)
+    assert len(caught.value.diagnostics) == 1
+    found = caught.value.diagnostics[0]
+    return found.code, found.label, found.help
+
+
+def test_smallest_counterexample() -> None:
+    code, label, help_ = finding("(t % h, t // w)")
+    assert code == "S201"
+    assert label == "steps 0 and 2 both visit cell (0, 0) when h = 2, w = 3; none visits (0, 2)"
+    assert help_ == "a column-major order divides by `h`, the length of the axis it walks first"
+    assert finding("(t // h, t % w)")[2] == "a row-major order divides by `w`, the length of the axis it walks first"
+
+
+def test_the_span_is_the_cell() -> None:
+    with pytest.raises(ScanError) as caught:
+        verified("( (t % h), (t // w) )")
+    found = caught.value.diagnostics[0]
+    assert isinstance(found, NotABijection)
+    assert (found.span.text, found.span.line, found.span.column) == ("( (t % h), (t // w) )", 2, 14)
+
+
+def test_other_findings() -> None:
+    assert finding("(t // w, t % w + 1)")[1] == "step 1 is sent to (0, 2), outside the 2 × 2 grid"
+    assert finding("(t // w, t % (w - 2))")[:2] == ("S203", "`w - 2` is 0 at t = 0 when h = 2, w = 2")
+    code, label, _ = finding("((t * 2147483647 * 2147483647 * 2 + t) % h, t // h)")
+    assert code == "S204"
+    assert label.startswith("`t * 2147483647 * 2147483647 * 2` may need 65 bits when h = 2, w = 2")
+
+
+def test_transposed_and_reversed_formulas_are_checked_where_they_are_used() -> None:
+    """Only f's own grid matters: at h = 2, w = 5 its transpose asks f for 5 × 2."""
+    only_wide = "(where(w < h, 0, t // w), t % w)"
+    assert verified(only_wide, sizes=((2, 5),))
+    assert finding(only_wide, "order g = transpose(f)", sizes=((2, 5),))[1].endswith(
+        "when h = 5, w = 2; none visits (1, 0)"
+    )
+    assert finding(only_wide, "order g = reverse(f)", sizes=((5, 2),))[0] == "S201"
+
+
+@given(SIZES)
+@settings(max_examples=30)
+def test_algebra_around_formulas(size: tuple[int, int]) -> None:
+    """A formula and the walk it equals give the same tables under everything."""
+    h, w = size
+    around = ("reverse({})", "transpose({})", "flip({}, h)", "transpose(flip(reverse({}), w))")
+    more = [f"order a{i} = {text.format('f')}\norder b{i} = {text.format('snake')}" for i, text in enumerate(around)]
+    program = verified("(t // w, where(t // w % 2 == 0, t % w, w - 1 - t % w))", *more)
+    for number in range(len(around)):
+        left, right = program.orders[f"a{number}"], program.orders[f"b{number}"]
+        assert np.array_equal(left.positions(h, w), right.positions(h, w))
+        assert np.array_equal(left.ranks(h, w), right.ranks(h, w))
+        row, column = left.map(np.arange(h * w), n0=h, n1=w)
+        assert np.array_equal(row * w + column, right.positions(h, w))
+        assert left.nest is None
+        assert left != right
+
+
+COORDINATES: list[Integer] = [T // W, T % W, T // H, T % H, H - 1 - T // W, W - 1 - T % W, W - 1 - T // H]
+
+
+@st.composite
+def nearly_orders(draw: st.DrawFn) -> IndexMap:
+    """Coordinates of plain walks, with random shears: some are orders, most are not."""
+    cells: list[Integer] = []
+    for length in (H, W):
+        cell = draw(st.sampled_from(COORDINATES))
+        if draw(st.booleans()):
+            cell = (cell + draw(st.one_of(st.sampled_from(COORDINATES), integers_of("t", "n0", "n1")))) % length
+        cells.append(cell)
+    return IndexMap(("t",), tuple(cells))
+
+
+@given(nearly_orders())
+@settings(max_examples=400)
+def test_only_bijections_are_proved(map_: IndexMap) -> None:
+    if prove_map(map_, ("h", "w")) is None:
+        return
+    for h, w in ((1, 1), (1, 4), (5, 1), (2, 3), (3, 2), (4, 4), (3, 7), (7, 5)):
+        environment = {"t": np.arange(h * w), "n0": h, "n1": w}
+        row, column = (np.broadcast_to(evaluate(output, environment), h * w) for output in map_.outputs)
+        assert sorted(zip(row.tolist(), column.tolist(), strict=True)) == [(r, c) for r in range(h) for c in range(w)]
