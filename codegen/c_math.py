@@ -112,21 +112,10 @@ INLINE vec vsqrt(vec x) {{
     for (int i = 0; i < LANES; ++i) x[i] = __builtin_sqrt{f}(x[i]);
     return x;
 }}"""),
-    "clamp": ((), """\
-// Between `low` and `high`; NaN stays NaN.
-INLINE vec clamp(vec x, real low, real high) {{
-#if defined(__AVX512F__) && LANES == {full} && !defined(__clang__)
-    x = __builtin_ia32_min{p}512_mask(all(high), x, x, -1, 4);
-    return __builtin_ia32_max{p}512_mask(all(low), x, x, -1, 4);
-#else
-    x = select(x > high, all(high), x);
-    return select(x < low, all(low), x);
-#endif
-}}"""),
     "scale": ((), """\
 // value * 2^n for an integer n, given also as the low bits of n + {rounding}.
 INLINE vec scale(vec value, vec n, vec shifted) {{
-#if defined(__AVX512F__) && LANES == {full}
+#if defined(__AVX512DQ__) && LANES == {full}
     return __builtin_ia32_scalef{p}512_mask(value, n, value, -1, 4);
 #else
     const bits biased = (bits)shifted - (bits)all({rounding}) + {twice_bias};
@@ -134,13 +123,20 @@ INLINE vec scale(vec value, vec n, vec shifted) {{
     return value * as_vec(half << {mantissa}) * as_vec((biased - half) << {mantissa});
 #endif
 }}"""),
-    "exp": (("clamp", "scale"), """\
-// e^x = 2^n e^r with |r| <= ln 2 / 2.
+    "exp": (("scale",), """\
+// e^x = 2^n e^r with |r| <= ln 2 / 2. Where x is huge or NaN, n says so to one instruction that scales by any n, if r is kept
+// small; elsewhere x is clamped (NaN stays NaN).
 INLINE vec vexp(vec x) {{
-    x = clamp(x, {exp_low}, {exp_high});
+#if !(defined(__AVX512DQ__) && LANES == {full})
+    x = select(x > {exp_high}, all({exp_high}), x);
+    x = select(x < {exp_low}, all({exp_low}), x);
+#endif
     const vec shifted = x * {log2e} + {rounding};
     const vec n = shifted - {rounding};
-    const vec r = (x - n * {ln2_high}) - n * {ln2_low};
+    vec r = (x - n * {ln2_high}) - n * {ln2_low};
+#if defined(__AVX512DQ__) && LANES == {full}
+    r = __builtin_ia32_range{p}512_mask(r, all({half}), 2, r, -1, 4);
+#endif
     vec p = all({exp_last});
 {exp_terms}
     p = p * r + {one};
@@ -262,7 +258,6 @@ def _fields(known: Format, computing: Computing) -> dict[str, str]:
     def show(value: float) -> str:
         return number(value, computing)
 
-    exponents = (1 << (8 * known.size - 1 - known.mantissa)) - 1
     above, below = known.tanh
     tanh_terms = _horner("p", "z", above, show) + (_horner("q", "z", below, show) if len(below) > 1 else [])
     return {
@@ -279,7 +274,7 @@ def _fields(known: Format, computing: Computing) -> dict[str, str]:
         "far": show(2.0 ** (known.mantissa + 2)), "tanh_last": show(above[-1]), "tanh_under_last": show(below[-1]),
         "tanh_terms": "\n".join(tanh_terms), "tanh_split": show(0.54 if known.size == 4 else 0.625),
         "zero": show(0.0), "half": show(0.5), "one": show(1.0), "two": show(2.0),
-        "infinity": show(float("inf")), "nan": show(float("nan")), "exponents": hex(exponents),
+        "infinity": show(float("inf")), "nan": show(float("nan")),
         "folds": "\n".join(_folds(64 // known.size)),
     }  # fmt: skip
 

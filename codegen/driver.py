@@ -105,7 +105,7 @@ class Job:
 
     @cached_property
     def layout(self) -> Layout:
-        from scanlang.codegen.choose_schedule import choose_gpu_schedule
+        from scanlang.codegen.choose_gpu_schedule import choose_gpu_schedule
         from scanlang.codegen.triton_layout import Layout, Shape
 
         dtypes = tuple((stream.name, self.dtype) for stream in self.kernels.streams)

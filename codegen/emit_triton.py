@@ -66,13 +66,10 @@ def _write_head(writer: Writer, layout: Layout) -> None:
 
 
 def _write_entry(writer: Writer, layout: Layout, entry: Entry) -> None:
-    match entry.name:
-        case "forward":
-            _write_program(writer, program(layout, entry))
-        case "backward":
-            _write_program(writer, program(layout, entry))
-        case _:
-            _write_cells(writer, layout, entry)
+    if entry.walks:
+        _write_program(writer, program(layout, entry))
+    else:
+        _write_cells(writer, layout, entry)
 
 
 def program(layout: Layout, entry: Entry) -> Program:

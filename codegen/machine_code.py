@@ -11,6 +11,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from typing import Any
 
 from scanlang.codegen.build_triton import build_triton
 from scanlang.codegen.emit_triton import emit_triton
+from scanlang.codegen.triton_compile import without_coalescing
 from scanlang.codegen.triton_layout import Entry, Layout
 
 SPECIAL_FUNCTIONS = "MUFU"
@@ -43,6 +45,8 @@ class KernelReport:
 
 @dataclass(frozen=True)
 class KernelCode:
+    """`sass` is the disassembled cubin."""
+
     report: KernelReport
     ptx: str
     cubin: bytes
@@ -72,7 +76,8 @@ def compile_kernel(module: ModuleType, layout: Layout, entry: Entry, capability:
         attrs={(i,): [["tt.divisibility", 16]] for i in pointers},
     )
     options = {"num_warps": entry.warps, "enable_fp_fusion": True}
-    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    with without_coalescing() if entry.walks else nullcontext():
+        compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     return _examine(compiled, layout, entry, capability)
 
 
@@ -97,7 +102,7 @@ def _examine(compiled: Any, layout: Layout, entry: Entry, capability: int) -> Ke
 
 
 def _assembler_report(ptx: str, capability: int) -> tuple[int, int]:
-    """Registers, and bytes of spill stores, as `ptxas -v` prints them."""
+    """Registers, and bytes of spill stores of the kernel and the functions it calls, as `ptxas -v` prints them."""
     from triton.backends.nvidia.compiler import get_ptxas
 
     found = re.search(r"\.target\s+(sm_\w+)", ptx)
@@ -107,10 +112,10 @@ def _assembler_report(ptx: str, capability: int) -> tuple[int, int]:
         path.write_text(ptx)
         command = [get_ptxas(capability).path, "-v", f"--gpu-name={found[1]}", str(path), "-o", os.devnull]
         log = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    registers, spills = re.search(r"Used (\d+) registers", log), re.search(r"(\d+) bytes spill stores", log)
+    registers, spills = re.search(r"Used (\d+) registers", log), re.findall(r"(\d+) bytes spill stores", log)
     assert registers is not None
-    assert spills is not None
-    return int(registers[1]), int(spills[1])
+    assert spills
+    return int(registers[1]), sum(map(int, spills))
 
 
 def disassemble(cubin: bytes, capability: int) -> str:

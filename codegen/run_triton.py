@@ -20,6 +20,7 @@ from scanlang.codegen.emit_triton import CELL_BLOCK, emit_triton
 from scanlang.codegen.executable import Saved
 from scanlang.codegen.kernel import Parameter, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
+from scanlang.codegen.triton_compile import without_coalescing
 from scanlang.codegen.triton_layout import Layout, Shape
 from scanlang.maps.order import Order
 
@@ -210,7 +211,8 @@ class _Call:
         if programs == 0:
             return
         on_device = torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
-        with on_device:
+        walks = name in ("forward", "backward")
+        with on_device, without_coalescing() if walks else contextlib.nullcontext():
             getattr(self.built.module, name)[(programs,)](**arguments, num_warps=warps, enable_fp_fusion=True)
 
 

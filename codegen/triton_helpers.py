@@ -121,7 +121,7 @@ def _lane_sums(count: int, lanes: int) -> str:
     names = [f"b_{i}" for i in range(count)]
     width = WARP // _power(count)
     body = [f'"""Lane l of the result holds the sum of value l // {width} over all {lanes} lanes."""']
-    body += [f"{n} = tl.sum(tl.reshape({n}, [{WARP}, {lanes // WARP}]), axis=1)" for n in names if lanes > WARP]
+    body += [f"{n} = tl.sum(tl.reshape({n}, [{lanes // WARP}, {WARP}]), axis=0)" for n in names if lanes > WARP]
     body.append(f"o_lane = tl.arange(0, {WARP})")
     distance, half = WARP // 2, _power(count) // 2
     while distance:

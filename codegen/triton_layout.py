@@ -13,7 +13,6 @@ import numpy as np
 
 from scanlang.codegen.kernel import CellKernel, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
-from scanlang.graph.step import gradient_of
 from scanlang.maps.integers import Constant
 from scanlang.maps.nest import Nest
 from scanlang.maps.order import Order
@@ -81,6 +80,11 @@ class Entry:
     name: str
     arguments: tuple[Argument, ...]
     warps: int
+
+    @property
+    def walks(self) -> bool:
+        """Goes through the cells in order; the others are pointwise."""
+        return self.name in ("forward", "backward")
 
 
 @dataclass(frozen=True)
@@ -242,8 +246,3 @@ class Layout:
             arguments += [Argument("cotangent", output), Argument("d_partials", compute)]
             arguments += [Argument(f"g_{i}", self.pointer(i).type) for i in self.merge_inputs]
         return Entry(name, (*arguments, Argument("size", "i64")), 4)
-
-
-def merge_gradient_name(name: str) -> str:
-    """What a merge's adjoint calls the gradient of one of its inputs."""
-    return gradient_of(name)

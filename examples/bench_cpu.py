@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -71,17 +72,18 @@ def compiled(arrays: Arrays, text: str, directions: int) -> tuple[Measurement, M
 
     def forward() -> Row:
         with torch.no_grad():
-            times = median_cpu(lambda: op(**arrays))
-        per_direction = [time / directions for time in times]
-        return Row(f"scanlang: {name}, forward", *per_direction, bytes=moved, special=special)
+            median, best = median_cpu(lambda: op(**arrays))
+        title = f"scanlang: {name}, forward"
+        return Row(title, median / directions, best / directions, bytes=moved, special=special)
 
     def backward() -> Row:
         with torch.no_grad():
             op(**arrays)
         result = op(**wanted)
-        times = median_cpu(lambda: torch.autograd.grad(result, list(wanted.values()), gradient, retain_graph=True))
-        per_direction = [time / directions for time in times]
-        return Row(f"scanlang: {name}, backward", *per_direction, bytes=2 * moved, special=special, note="all gradients")
+        run = partial(torch.autograd.grad, result, list(wanted.values()), gradient, retain_graph=True)
+        median, best = median_cpu(run)
+        title, note = f"scanlang: {name}, backward", "all gradients"
+        return Row(title, median / directions, best / directions, bytes=2 * moved, special=special, note=note)
 
     return forward, backward
 

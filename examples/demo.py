@@ -134,7 +134,8 @@ def photograph_stage(progress: Progress, core: scanlang.Scan2d, name: str, maps:
     end = time.perf_counter()
     print(f"forward {between - start:.2f} s, backward with all {len(found)} gradients {end - between:.2f} s (first calls)")
     skipped: Tensor = core.D.sum(0) * x
-    return (output - skipped).detach()
+    brought: Tensor = output.detach() - skipped.detach()
+    return brought
 
 
 def check_stage(progress: Progress, program: scanlang.Program, core: scanlang.Scan2d, maps: Tensor) -> bool:
@@ -158,7 +159,7 @@ def time_stage(progress: Progress, core: scanlang.Scan2d, maps: Tensor) -> None:
     print("unfused: permuted copies, projections, mamba's step loop in torch, merge (examples/unfused.py).")
     cells, timed = maps.shape[1] * maps.shape[2], TIMED[0] * TIMED[1]
     hours = rows[-1][2] / 3.6e6 * (cells / timed) ** 2
-    print(f"Its backward is quadratic in the number of cells: on the whole photograph it would take about {hours:.1g} hours.")
+    print(f"Its backward is quadratic in the number of cells: on the whole photograph it would take about {hours:.0f} hours.")
 
 
 def draw_stage(

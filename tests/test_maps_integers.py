@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -152,10 +155,24 @@ def test_only_the_chosen_branch_divides() -> None:
     assert np.array_equal(evaluate(guarded, {"t": np.arange(6)}), [-1, 12, 6, -1, 12, 6])
 
 
-def test_shared_parts_stay_cheap() -> None:
-    shared: Integer = T
+def shared(variable: Integer) -> Integer:
+    """Written out it would have 3**40 terms."""
+    expression = variable
     for _ in range(40):
-        shared = shared * shared % 7 + shared
-    assert isinstance(evaluate(shared, {"t": 3}), int)
-    assert substitute(shared, {"t": H}) == substitute(shared, {"t": H})
-    assert simplify(shared, STEPS) == shared
+        expression = expression * expression % 7 + expression
+    return expression
+
+
+def test_shared_parts_stay_cheap() -> None:
+    assert shared(T) == shared(T)
+    assert isinstance(evaluate(shared(T), {"t": 3}), int)
+    assert substitute(shared(T), {"t": H}) == shared(H)
+    assert evaluate(simplify(shared(T), STEPS), {"t": 3}) == evaluate(shared(T), {"t": 3})
+    assert len(repr(shared(T))) < 3000
+
+
+def test_equal_expressions_are_one_object() -> None:
+    assert shared(T) is shared(T)
+    assert copy.deepcopy(shared(T)) is shared(T)
+    assert pickle.loads(pickle.dumps(T // W)) is T // W
+    assert Constant(3) != Constant(4)

@@ -44,33 +44,48 @@ def project_name(number: int) -> str:
     return "project" if number == 0 else f"project_{number}"
 
 
-def interpret(graph: ScanGraph, arrays: Mapping[str, Array], grid: tuple[int, int]) -> Array:
-    """The result `(B, H, W, C)` of a scan graph on `arrays` (by name), in float64."""
+def interpret(
+    graph: ScanGraph, arrays: Mapping[str, Array], grid: tuple[int, int], sizes: Mapping[str, int] | None = None
+) -> Array:
+    """The result `(B, H, W, C)` of a scan graph on `arrays` (by name), in float64.
+
+    `sizes` (`{"state": 16}`) are those that no array shows: of a projected map, or of a state that nothing else is indexed like.
+    """
     height, width = grid
     flat = {name: np.asarray(array, np.float64) for name, array in arrays.items()}
+    given = {index: sizes[label] for index, label in graph.step.sizes.items() if sizes and label in sizes}
+    extents = given | index_sizes(graph.step, flat)
     values: dict[str, Any] = {}
     for key in graph.in_order():
         taken = {operand: values[source] for source, operand in graph.operands(key)}
-        values[key] = _evaluate(graph, key, taken, flat, grid)
-    result = values["merge"]
-    return np.asarray(result).reshape(result.shape[0], height, width, -1)
+        values[key] = _evaluate(graph, key, taken, flat, grid, extents)
+    result = np.asarray(values["merge"])
+    return result.reshape(result.shape[0], height, width, result.shape[-1])
 
 
-def _evaluate(graph: ScanGraph, key: str, taken: dict[str, Any], arrays: Mapping[str, Array], grid: tuple[int, int]) -> Any:
+def _evaluate(
+    graph: ScanGraph,
+    key: str,
+    taken: dict[str, Any],
+    arrays: Mapping[str, Array],
+    grid: tuple[int, int],
+    extents: Mapping[str, int],
+) -> Any:
     match graph.nodes[key]:
         case Input(name):
-            return _Map(arrays[name].reshape(arrays[name].shape[0], -1, *arrays[name].shape[3:]), graph.nodes[key])
+            shape = arrays[name].shape
+            return _Map(arrays[name].reshape(shape[0], grid[0] * grid[1], *shape[3:]), graph.nodes[key])
         case Gather(direction):
             (value,) = taken.values()
             return value.of(direction)[:, graph.orders[direction].positions(*grid)]
         case Project(number, names, direction):
             (value,) = taken.values()
-            return _project(graph, arrays, number, names, direction, value)
+            return _project(graph, arrays, number, names, direction, value, extents)
         case Pick(name):
             (value,) = taken.values()
             return value[name]
         case Recur(direction):
-            return _recur(graph, direction, taken, arrays)
+            return _recur(graph, direction, taken, arrays, extents)
         case Scatter(direction):
             (value,) = taken.values()
             placed = np.full_like(value, np.nan)
@@ -91,7 +106,13 @@ class _Map:
 
 
 def _project(
-    graph: ScanGraph, arrays: Mapping[str, Array], number: int, names: tuple[str, ...], direction: int, value: Any
+    graph: ScanGraph,
+    arrays: Mapping[str, Array],
+    number: int,
+    names: tuple[str, ...],
+    direction: int,
+    value: Any,
+    extents: Mapping[str, int],
 ) -> dict[str, Any]:
     stem, single = project_name(number), "project" in graph.shared
     weight = arrays[f"{stem}_weight"] if single else arrays[f"{stem}_weight"][direction]
@@ -99,11 +120,10 @@ def _project(
     rows = (value.of(direction) if is_map else value) @ weight.T
     if f"{stem}_bias" in arrays:
         rows = rows + (arrays[f"{stem}_bias"] if single else arrays[f"{stem}_bias"][direction])
-    sizes = index_sizes(graph.step, arrays)
     made, start = {}, 0
     for name in names:
         operand = next(o for o in graph.step.operands if o.name == name)
-        shape = tuple(sizes[i] for i in operand.indices)
+        shape = tuple(extents[i] for i in operand.indices)
         count = math.prod(shape) if operand.kind == "shared" else weight.shape[-1]
         part = rows[..., start : start + count]
         part = part.reshape(*part.shape[:2], *shape) if operand.kind == "shared" else part
@@ -121,28 +141,27 @@ def index_sizes(step: Step, arrays: Mapping[str, Any]) -> dict[str, int]:
     return sizes
 
 
-def _recur(graph: ScanGraph, direction: int, taken: dict[str, Any], arrays: Mapping[str, Array]) -> Array:
+def _recur(
+    graph: ScanGraph, direction: int, taken: dict[str, Any], arrays: Mapping[str, Array], extents: Mapping[str, int]
+) -> Array:
     """One step after another; a value is an array `(B, C, indices …)`."""
-    step, sizes = graph.step, index_sizes(graph.step, {**arrays})
+    step = graph.step
     kinds = {operand.name: operand for operand in step.operands}
     sequences = {}
     for name, array in taken.items():
         sequence = array.of(direction) if isinstance(array, _Map) else array
         sequences[name] = sequence if kinds[name].kind == "input" else sequence[:, :, None]
-        for index, size in zip(kinds[name].indices, sequence.shape[2:], strict=False):
-            if kinds[name].kind == "shared":
-                sizes[index] = size
     fixed = {}
     for operand in step.operands:
         if operand.kind == "param":
             array = arrays[operand.name]
             fixed[operand.name] = (array if operand.name in graph.shared else array[direction])[None]
-    environment = _Environment(sizes, dict(fixed))
+    environment = _Environment(extents, dict(fixed))
     for fixed_equation in step.prologue:
         environment.assign(fixed_equation.name, fixed_equation.indices, fixed_equation.value)
     batch, length, channels = next(s for n, s in sequences.items() if kinds[n].kind == "input").shape[:3]
     for update in step.states:
-        shape = tuple(sizes[i] for i in update.indices)
+        shape = tuple(extents[i] for i in update.indices)
         environment.values[update.name] = np.zeros((batch, channels, *shape))
     outputs = np.zeros((batch, length, channels))
     for t in range(length):

@@ -10,7 +10,7 @@
 | `Select(condition, then, otherwise)` | `then` where the `Compare` holds, else `otherwise`; the other is not met |
 
 C and Triton divide towards zero: a bare `/` or `%` stands for FloorDiv or FloorMod only where left >= 0 and right > 0
-(`scanlang.maps.bounds.is_nonnegative`). Nodes are compared by structure and hashed once; they may share parts, so walk
+(`scanlang.maps.bounds.is_nonnegative`). Nodes of the same structure are the same object, and may be part of many others: walk
 them with a memo (`nodes`).
 """
 
@@ -19,29 +19,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, assert_never
+from threading import Lock
+from typing import ClassVar, Literal, Self, assert_never
+from weakref import WeakValueDictionary
 
 Comparison = Literal["==", "!=", "<", "<=", ">", ">="]
 
 
+_made: WeakValueDictionary[tuple[object, ...], Node] = WeakValueDictionary()
+_making = Lock()
+
+
 class Node:
-    """Equality by structure, a hash that is computed once, and the operators."""
+    """There is only one node of each structure, so that `==` and `hash` take no time however much is shared inside."""
 
     __match_args__: ClassVar[tuple[str, ...]]
 
-    def _parts(self) -> tuple[object, ...]:
-        return tuple([getattr(self, name) for name in self.__match_args__])
+    def __new__(cls, *parts: object) -> Self:
+        with _making:
+            node = _made.get((cls, *parts))
+            if node is None:
+                node = _made[(cls, *parts)] = super().__new__(cls)
+        return node  # type: ignore[return-value]
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((type(self).__name__, self._parts())))
-
-    def __hash__(self) -> int:
-        return self._hash  # type: ignore[no-any-return, attr-defined]
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        return type(self) is type(other) and hash(self) == hash(other) and self._parts() == other._parts()
+    def __reduce__(self) -> tuple[type[Node], tuple[object, ...]]:
+        """Copies and pickles are made anew, and so are the one node again."""
+        return type(self), tuple(getattr(self, name) for name in self.__match_args__)
 
     def __repr__(self) -> str:
         """As a person writes it; parts that are shared get names, so that it stays short."""

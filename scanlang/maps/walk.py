@@ -221,9 +221,7 @@ def _cells(levels: tuple[Level, ...]) -> Bijection:
         cell = f"c{level.axis}"
         match level.split:
             case None:
-                total = total.then(
-                    rename(total.names, tuple(level.digit if name == cell else name for name in total.names))
-                )
+                total = total.then(rename(total.names, tuple(level.digit if name == cell else name for name in total.names)))
             case TileSplit():
                 total = total.then(split_tiles(total.names, cell, (level.digit, cell), level.split))
             case PhaseSplit():

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
-NAMES = ("a", "b", "c", "d", "u", "v", "k", "q", "low", "gain", "A_log", "dt", "K", "W", "t", "double", "h_1", "save")
+NAMES = ("a", "b", "c", "d", "u", "v", "k", "q", "low", "gain", "A_log", "dt", "K", "W", "t", "h_1", "save", "states")
 STATES = ("h", "s", "S", "state", "carry")
 
 

@@ -1,0 +1,295 @@
+"""The derived adjoint: evaluated numerically it gives the gradients that torch finds, and stays finite for large arguments."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from operator_checks import operator, program
+from torch import Tensor
+from torch.nn import functional
+
+import scanlang
+from scanlang.check.expressions import MATHEMATICS
+from scanlang.graph.adjoint import adjoint
+from scanlang.graph.step import AdjointStep, Assign, Step, Update, carry_of, gradient_of, total_of
+from scanlang.graph.values import (
+    COMPARISONS,
+    DERIVATIVES,
+    Apply,
+    Constant,
+    IndexValue,
+    Previous,
+    Read,
+    Total,
+    Value,
+    rename_indices,
+    show,
+)
+from scanlang.testing import assert_close, draw_inputs, recurrences, reference
+
+FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
+    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg, "exp": torch.exp,
+    "log": torch.log, "sqrt": torch.sqrt, "tanh": torch.tanh, "abs": torch.abs, "erf": torch.erf, "relu": torch.relu,
+    "sigmoid": torch.sigmoid, "silu": functional.silu, "gelu": functional.gelu,
+    "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
+    "min": torch.minimum, "max": torch.maximum, "where": torch.where,
+    "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne,
+}  # fmt: skip
+DOUBLE = {"dtype": torch.float64}
+
+
+class Walker:
+    """Runs a step forward and its adjoint backward over one sequence; a value is `(B, C)` for each element of its indices."""
+
+    def __init__(self, step: Step, sizes: Mapping[str, int], like: Tensor) -> None:
+        self.step, self.sizes, self.zero = step, sizes, torch.zeros_like(like)
+        self.new: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+        self.old: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+
+    def elements(self, indices: tuple[str, ...]) -> list[tuple[int, ...]]:
+        return list(itertools.product(*(range(self.sizes[i]) for i in indices)))
+
+    def put(self, name: str, indices: tuple[str, ...], array: Tensor) -> None:
+        """`array` has its last dimensions over `indices`."""
+        for element in self.elements(indices):
+            self.new[name, element] = array[(..., *element)] + self.zero
+
+    def compute(self, value: Value, bound: Mapping[str, int]) -> Tensor:
+        match value:
+            case Constant(number):
+                return self.zero + number
+            case IndexValue(index):
+                return self.zero + bound[index]
+            case Read(name, indices):
+                return self.new[name, tuple(bound[i] for i in indices)]
+            case Previous(name, indices):
+                return self.old[name, tuple(bound[i] for i in indices)]
+            case Total(index, body):
+                return sum((self.compute(body, {**bound, index: i}) for i in range(self.sizes[index])), self.zero)
+            case Apply(function, arguments):
+                return FUNCTIONS[function](*(self.compute(argument, bound) for argument in arguments))
+
+    def assign(self, name: str, indices: tuple[str, ...], value: Value) -> None:
+        for element in self.elements(indices):
+            self.new[name, element] = self.compute(value, dict(zip(indices, element, strict=True)))
+
+    def run(self, equation: Assign | Update) -> None:
+        if isinstance(equation, Assign):
+            self.assign(equation.name, equation.indices, equation.value)
+            return
+        kept = Apply("mul", (equation.decay, Previous(equation.name, equation.indices)))
+        self.assign(equation.name, equation.indices, Apply("add", (kept, equation.drive)))
+
+    def array(self, name: str, indices: tuple[str, ...]) -> Tensor:
+        parts = [self.new.get((name, element), self.zero) for element in self.elements(indices)]
+        return torch.stack(parts, -1).reshape(*self.zero.shape, *(self.sizes[i] for i in indices))
+
+
+def gradients_by_the_adjoint(
+    derived: AdjointStep, tensors: Mapping[str, Tensor], cotangent: Tensor, sizes: Mapping[str, int]
+) -> dict[str, Tensor]:
+    """The gradients of a scan with one direction along a 1 × L grid, by the derived equations alone."""
+    step, length = derived.step, cotangent.shape[2]
+    walker = Walker(step, sizes, cotangent[:, 0, 0])
+    streams = [operand for operand in step.operands if operand.kind != "param"]
+    for operand in step.operands:
+        if operand.kind == "param":
+            walker.put(operand.name, operand.indices, tensors[operand.name])
+    for equation in step.prologue:
+        walker.run(equation)
+    for update in step.states:
+        for element in walker.elements(update.indices):
+            walker.new[update.name, element] = walker.zero
+            walker.new[carry_of(update.name), element] = walker.zero
+    carries = {key: value for key, value in walker.new.items() if key[0].startswith("carry.")}
+    history = []
+    for t in range(length):
+        walker.old = dict(walker.new)
+        for operand in streams:
+            given = tensors[operand.name][:, 0, t]
+            walker.put(operand.name, operand.indices, given if operand.kind == "input" else given[:, None, 0])
+        for equation in step.body:
+            walker.run(equation)
+        history.append((walker.old, dict(walker.new)))
+    totals = {name: torch.zeros_like(walker.array(name, step.indices_of(name))) for name in derived.gradients}
+    found = {operand.name: torch.zeros_like(tensors[operand.name]) for operand in step.operands}
+    for t in reversed(range(length)):
+        walker.old, walker.new = history[t][0], {**history[t][1], **carries}
+        walker.new[derived.cotangent, ()] = cotangent[:, 0, t]
+        for assign in derived.body:
+            walker.run(assign)
+        for name, value in derived.gradients.items():
+            walker.assign("found", step.indices_of(name), value)
+            totals[name] += walker.array("found", step.indices_of(name))
+            for operand in streams:
+                if operand.name == name:
+                    now = walker.array("found", operand.indices)
+                    found[name][:, 0, t] = now if operand.kind == "input" else now.sum(1)[:, None]
+        for update in step.states:
+            walker.assign("carried", update.indices, derived.carries[update.name])
+            carries |= {(carry_of(update.name), e): walker.new["carried", e] for e in walker.elements(update.indices)}
+    for name, total in totals.items():
+        walker.put(total_of(name), step.indices_of(name), total)
+    for assign in derived.epilogue:
+        walker.run(assign)
+    for name, value in derived.parameters.items():
+        walker.assign(gradient_of(name), step.indices_of(name), value)
+        found[name] = walker.array(gradient_of(name), step.indices_of(name)).sum(0)[None]
+    return found
+
+
+def one_direction(recurrence: str, name: str, more: str = "") -> scanlang.Program:
+    inputs = "x, g" if "input x, g" in recurrence else "x"
+    actuals = ", ".join(f"{label} = 2" for label in ("state", "rank") if f"{label} " in recurrence.split("{")[0])
+    scan = f"scan s(dim) {{ input {inputs} directions raster recur {name}({actuals}) {more} }}"
+    return scanlang.loads(f"grid h, w\n{recurrence}\n{scan}")
+
+
+def check_adjoint(loaded: scanlang.Program, seed: int, length: int = 4) -> None:
+    op = scanlang.compile(loaded)
+    tensors = draw_inputs(op, (1, length), batch=2, channels=2, dtype=torch.float64, seed=seed)
+    leaves = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
+    result = reference(loaded, None, **leaves)
+    cotangent = torch.randn(result.shape, generator=torch.Generator().manual_seed(seed), **DOUBLE)
+    expected = torch.autograd.grad(result, list(leaves.values()), cotangent, materialize_grads=True)
+    step = loaded.operator_graph().step
+    plain = {name: tensor.detach() for name, tensor in tensors.items()}
+    found = gradients_by_the_adjoint(adjoint(step), plain, cotangent, dict.fromkeys(step.sizes, 2))
+    for (name, gradient), exactly in zip(found.items(), expected, strict=True):
+        assert_close(f"the gradient of {name}", gradient, exactly, 1e-11)
+
+
+@settings(max_examples=40)
+@given(recurrences(), st.integers(0, 2**16))
+def test_the_adjoint_is_the_gradient(text: str, seed: int) -> None:
+    check_adjoint(one_direction(text, "random"), seed)
+
+
+@pytest.mark.long
+@settings(max_examples=600)
+@given(recurrences(), st.integers(0, 2**16), st.integers(1, 9))
+def test_the_adjoint_is_the_gradient_of_many(text: str, seed: int, length: int) -> None:
+    check_adjoint(one_direction(text, "random"), seed, length)
+
+
+def test_the_adjoint_of_selective_reads_as_one_writes_it() -> None:
+    derived = adjoint(program("one-direction").operator_graph().step)
+    body = [str(equation) for equation in derived.body]
+    assert "∂y = ∂y.out" in body
+    assert "∂h[n] = carry.h[n] + ∂y * C[n]" in body
+    assert show(derived.carries["h"]) == "exp(fixed.0[n] * dt) * ∂h[n]"
+    assert show(derived.gradients["C"]) == "∂y * h[n]"
+    assert set(derived.parameters) == {"dt_weight", "dt_bias", "A_log", "D"}
+
+
+def test_what_only_decides_a_branch_has_no_gradient() -> None:
+    text = "recurrence r(state n) { input x shared s  h[n] = where(s > 0, 0.5, 0.25) * h[n] + x  y = sum(n: h[n]) }"
+    loaded = one_direction(text, "r")
+    derived = adjoint(loaded.operator_graph().step)
+    assert "s" not in derived.gradients
+    op = scanlang.compile(loaded)
+    tensors = {name: tensor.requires_grad_() for name, tensor in draw_inputs(op, (2, 2)).items()}
+    op(**tensors).sum().backward()
+    assert tensors["s"].grad is not None
+    assert not tensors["s"].grad.any()
+
+
+def test_renaming_never_captures() -> None:
+    body = Total("m", Apply("mul", (Read("a", ("n",)), Read("b", ("m",)))))
+    assert rename_indices(body, {"n": "k"}) == Total("m", Apply("mul", (Read("a", ("k",)), Read("b", ("m",)))))
+    with pytest.raises(ValueError, match="renaming to m inside a sum over m"):
+        rename_indices(body, {"n": "m"})
+
+
+# ---- functions one by one
+
+ARGUMENTS = {
+    "add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "min": 2, "max": 2, **dict.fromkeys(("exp", "log", "sqrt"), 1),
+    **dict.fromkeys(("sigmoid", "silu", "softplus", "tanh", "relu", "gelu", "abs"), 1),
+}  # fmt: skip
+
+
+def test_every_function_of_the_language_has_its_derivative_tested() -> None:
+    assert set(DERIVATIVES) == {*ARGUMENTS, "where"}
+    assert set(MATHEMATICS) <= set(ARGUMENTS)
+    assert not set(COMPARISONS.values()) & set(DERIVATIVES)
+
+
+@pytest.mark.parametrize("function", sorted(ARGUMENTS))
+def test_derivative(function: str) -> None:
+    numbers = torch.linspace(-3, 3, 61, **DOUBLE)
+    numbers = numbers.abs() + 0.1 if function in ("log", "sqrt") else numbers + 0.013
+    points = [numbers, numbers.flip(0) * 0.7 + 0.3][: ARGUMENTS[function]]
+    leaves = [point.clone().requires_grad_() for point in points]
+    expected = torch.autograd.grad(FUNCTIONS[function](*leaves).sum(), leaves)
+    assert_slopes(function, points, expected)
+
+
+@pytest.mark.parametrize("function, point, slopes", [
+    ("relu", (0.0,), (0.0,)), ("abs", (0.0,), (0.0,)), ("abs", (-2.0,), (-1.0,)),
+    ("min", (1.0, 1.0), (0.5, 0.5)), ("max", (1.0, 1.0), (0.5, 0.5)), ("max", (2.0, 1.0), (1.0, 0.0)),
+])  # fmt: skip
+def test_derivative_at_a_kink_is_torch_s(function: str, point: tuple[float, ...], slopes: tuple[float, ...]) -> None:
+    points = [torch.tensor([value], **DOUBLE) for value in point]
+    leaves = [value.clone().requires_grad_() for value in points]
+    assert [g.item() for g in torch.autograd.grad(FUNCTIONS[function](*leaves), leaves)] == list(slopes)
+    assert_slopes(function, points, tuple(torch.tensor([slope], **DOUBLE) for slope in slopes))
+
+
+def assert_slopes(function: str, points: list[Tensor], expected: tuple[Tensor, ...]) -> None:
+    names = tuple(Read(name) for name in ("a", "b")[: len(points)])
+    walker = Walker(Step("", {}, (), (), (), ""), {}, points[0])
+    for name, point in zip(names, points, strict=True):
+        walker.new[name.name, ()] = point
+    slopes = DERIVATIVES[function](names, Apply(function, names))
+    for slope, exactly in zip(slopes, expected, strict=True):
+        torch.testing.assert_close(walker.compute(slope, {}), exactly, rtol=1e-12, atol=1e-13)
+
+
+SMOOTH = ("softplus", "sigmoid", "silu", "tanh", "gelu")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("function", [*SMOOTH, "relu", "abs"])
+def test_functions_and_slopes_are_finite_for_large_arguments(function: str, dtype: torch.dtype) -> None:
+    """Through the whole operator, as the backend computes them: at ±100, at ±10000, at 0 and near it."""
+    text = f"recurrence r(state n) {{ input x param p[n] h[n] = 0.5 * h[n] + {function}(x) + p[n] * {function}(p[n])  y = sum(n: h[n]) }}"
+    loaded = one_direction(text, "r")
+    op = scanlang.compile(loaded)
+    values = [100.0, -100.0, 1e4, -1e4, 88.0, -88.0, -104.0, 17.0, -17.0, 1.0, -1.0, 1e-3, -1e-3, 1e-20, 0.0, 30.0, -30.0]
+    x = torch.tensor(values, dtype=dtype).reshape(1, len(values), 1, 1)
+    p = torch.tensor([100.0, -100.0], dtype=dtype).reshape(1, 1, 2)
+    given = {"x": x.requires_grad_(), "p": p.requires_grad_()}
+    exact = {name: value.detach().double().requires_grad_() for name, value in given.items()}
+    got, want = op(**given), reference(loaded, None, **exact)
+    assert torch.isfinite(got).all()
+    assert_close("the output", got, want, 1e-6)
+    slopes = torch.autograd.grad(got.sum(), list(given.values()))
+    expected = torch.autograd.grad(want.sum(), list(exact.values()))
+    for slope, exactly in zip(slopes, expected, strict=True):
+        assert torch.isfinite(slope).all()
+        torch.testing.assert_close(slope.double(), exactly, rtol=1e-5, atol=1e-7)
+
+
+def test_gated_stays_finite_for_large_gates() -> None:
+    op = operator("gated")
+    tensors = draw_inputs(op, (3, 4), low=-100, high=100)
+    leaves = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
+    result = op(**leaves)
+    result.sum().backward()
+    assert torch.isfinite(result).all()
+    assert all(torch.isfinite(leaf.grad).all() for leaf in leaves.values())
+
+
+def test_selective_with_large_steps_stays_finite() -> None:
+    op = operator("cross")
+    tensors = draw_inputs(op, (3, 4)) | {"dt_bias": torch.full((4, 3), 100.0)}
+    leaves = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
+    op(**leaves).sum().backward()
+    assert all(math.isfinite(leaf.grad.sum().item()) for leaf in leaves.values())

@@ -1,0 +1,242 @@
+"""`Scan2d`: its parameters as the program says them, its projections, and its mistakes."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+
+import pytest
+import torch
+from operator_checks import EXAMPLES, FILES, operator, program
+
+import scanlang
+from scanlang.testing import assert_close, reference
+
+
+def core_of(clauses: str, channels: int = 6, **sizes: int) -> scanlang.Scan2d:
+    text = f"import std.selective grid h, w scan s(dim, state = 2, rank = 3) {{ recur selective(state = state, rank = rank) {clauses} }}"
+    return scanlang.Scan2d(scanlang.loads(text), channels=channels, **sizes)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_shapes(name: str) -> None:
+    core = scanlang.Scan2d(str(EXAMPLES / FILES[name]), channels=32)
+    inputs = [torch.randn(2, 5, 7, 32) for _ in core.scan.inputs]
+    result = core(*inputs)
+    assert result.shape == (2, 5, 7, 32)
+    result.sum().backward()
+    assert all(parameter.grad is not None for parameter in core.parameters())
+
+
+def test_parameters_have_the_recurrence_s_names_and_shapes() -> None:
+    core = core_of("directions raster, columns, snake project low, B, C from x share A_log, D")
+    shapes = {name: tuple(parameter.shape) for name, parameter in core.named_parameters()}
+    assert shapes == {
+        "dt_weight": (3, 6, 3),
+        "dt_bias": (3, 6),
+        "A_log": (6, 2),
+        "D": (6,),
+        "project_weight": (3, 3 + 2 + 2, 6),
+    }
+
+
+def test_initial_values_are_those_of_the_program() -> None:
+    torch.manual_seed(0)
+    core = core_of("directions raster, columns project low, B, C from x", channels=2048, state=5)
+    expected = torch.log(torch.arange(5) + 1.0).expand(2, 2048, 5)
+    torch.testing.assert_close(core.A_log.detach(), expected)
+    assert (core.D == 1).all()
+    steps = torch.nn.functional.softplus(core.dt_bias.detach().double())
+    assert 1e-3 * 0.999 <= steps.min() < 1.1e-3
+    assert 0.09 < steps.max() <= 1e-1 * 1.001
+    # log-uniform: the logarithm has the mean and the deviation of a uniform number
+    low, high = math.log(1e-3), math.log(1e-1)
+    assert abs(steps.log().mean().item() - (low + high) / 2) < 0.1
+    assert abs(steps.log().std().item() - (high - low) / math.sqrt(12)) < 0.05
+    bound = 1 / math.sqrt(3)
+    assert bound * 0.99 < core.dt_weight.abs().max() <= bound
+    assert abs(core.dt_weight.mean().item()) < 0.01
+
+
+@pytest.mark.parametrize(
+    "expression, low, high, mean",
+    [
+        ("uniform(1, 4)", 1, 4, 2.5),
+        ("normal(3, 0.5)", 0, 6, 3.0),
+        ("2 * n + 0.5", 0.5, 2.5, 1.5),
+        ("-exp(0) / 4 + sqrt(4)", 1.75, 1.75, 1.75),
+        ("min(n, 0.25) + max(1, 2)", 2, 2.25, 2.125),
+    ],
+)
+def test_initial_expressions(expression: str, low: float, high: float, mean: float) -> None:
+    text = f"""grid h, w recurrence r(state n) {{ input x param p[n] = {expression}
+    h[n] = sigmoid(p[n]) * h[n] + x  y = sum(n: h[n]) }} scan s(dim) {{ directions raster recur r(state = 2) }}"""
+    torch.manual_seed(1)
+    values = scanlang.Scan2d(scanlang.loads(text), channels=4000).p.detach()
+    assert values.shape == (1, 4000, 2)
+    assert low - 1e-6 <= values.min()
+    assert values.max() <= high + 1e-6
+    assert abs(values.mean().item() - mean) < 0.05
+
+
+def test_the_seed_decides_the_values() -> None:
+    made = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        made.append(core_of("directions raster project low, B, C from x").state_dict())
+    assert all(torch.equal(made[0][name], made[1][name]) for name in made[0])
+    assert not torch.equal(made[0]["dt_bias"], made[2]["dt_bias"])
+
+
+@pytest.mark.parametrize("bias", ["", " bias"], ids=["plain", "bias"])
+@pytest.mark.parametrize("share", ["nothing", "project", "all"])
+def test_projections_are_linear_maps_in_the_listed_order(bias: str, share: str) -> None:
+    core = core_of(f"directions raster, reverse(columns) project low, B, C from x{bias} share {share}").double()
+    x = torch.randn(2, 3, 4, 6, dtype=torch.float64)
+    weight = core.project_weight if core.project_weight.ndim == 3 else core.project_weight.expand(2, 7, 6)
+    rows = torch.einsum("bhwc,krc->bhwkr", x, weight)
+    if bias:
+        rows = rows + core.project_bias
+    low, b, c = rows.split((3, 2, 2), -1)
+    params = {name: parameter for name, parameter in core.named_parameters() if not name.startswith("project")}
+    assert_close("the output", core(x), core.op(x=x, low=low, B=b, C=c, **params), 1e-12)
+    weights = dict(core.named_parameters())
+    expected = reference(scanlang.loads(text_of(share, bias)), None, x=x, **weights)
+    assert_close("the output", core(x), expected, 1e-10)
+    cotangent = torch.randn(expected.shape, dtype=torch.float64)
+    ours = torch.autograd.grad(core(x), list(weights.values()), cotangent)
+    theirs = torch.autograd.grad(expected, list(weights.values()), cotangent)
+    for name, mine, exactly in zip(weights, ours, theirs, strict=True):
+        assert_close(f"the gradient of {name}", mine, exactly, 1e-9)
+
+
+def text_of(share: str, bias: str) -> str:
+    return f"""import std.selective grid h, w scan s(dim, state = 2, rank = 3) {{ recur selective(state = state, rank = rank)
+    directions raster, reverse(columns) project low, B, C from x{bias} share {share} }}"""
+
+
+def test_several_projections_and_projected_channels() -> None:
+    core = scanlang.Scan2d(program("projected-all"), channels=5).double()
+    shapes = {name: tuple(parameter.shape) for name, parameter in core.named_parameters()}
+    assert shapes == {
+        "lam": (2, 5, 3),
+        "project_weight": (2, 5, 5),
+        "project_bias": (2, 5),
+        "project_1_weight": (2, 3 + 5 + 3, 5),
+    }
+    maps = {name: torch.randn(1, 3, 4, 5, dtype=torch.float64) for name in ("u", "z")}
+    expected = reference(program("projected-all"), None, **maps, **dict(core.named_parameters()))
+    assert_close("the output", core(maps["u"], maps["z"]), expected, 1e-10)
+    assert_close("the output", core(z=maps["z"], u=maps["u"]), expected, 1e-10)
+
+
+def test_what_is_not_projected_is_given_by_name() -> None:
+    core = core_of("directions raster, columns project low from x").double()
+    x = torch.randn(1, 3, 4, 6, dtype=torch.float64)
+    shared = {name: torch.randn(1, 3, 4, 2, 2, dtype=torch.float64) for name in ("B", "C")}
+    expected = reference(
+        scanlang.loads(
+            "import std.selective grid h, w scan s(dim) { recur selective(state = 2, rank = 3) directions raster, columns project low from x }"
+        ),
+        None, x=x, **shared, **dict(core.named_parameters()),
+    )  # fmt: skip
+    assert_close("the output", core(x, **shared), expected, 1e-10)
+
+
+def test_state_dict_round_trip() -> None:
+    first, second = (scanlang.Scan2d(program("cross"), channels=16) for _ in range(2))
+    x = torch.randn(1, 3, 4, 16)
+    assert not torch.equal(first(x), second(x))
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(first(x), second(x))
+
+
+def test_a_copy_is_independent() -> None:
+    core = scanlang.Scan2d(program("cross"), channels=16)
+    other = copy.deepcopy(core)
+    x = torch.randn(1, 3, 4, 16)
+    assert torch.equal(core(x), other(x))
+    with torch.no_grad():
+        other.D += 1
+    assert not torch.equal(core(x), other(x))
+
+
+def test_a_module_can_be_cast() -> None:
+    core = scanlang.Scan2d(program("cross"), channels=16)
+    x = torch.randn(1, 3, 4, 16)
+    wide = copy.deepcopy(core).double()(x.double())
+    assert wide.dtype == torch.float64
+    assert_close("in float32", core(x), wide, 1e-5)
+    assert core.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
+
+
+def test_under_autocast_and_torch_compile() -> None:
+    core = scanlang.Scan2d(program("cross"), channels=16)
+    x = torch.randn(1, 3, 4, 16)
+    plain = core(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close("under autocast", core(x), plain, 3e-2)
+    torch._dynamo.reset()
+    compiled = torch.compile(core, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), plain)
+    compiled(x).sum().backward()
+    assert all(parameter.grad is not None for parameter in core.parameters())
+
+
+def test_sizes_are_the_program_s_or_given() -> None:
+    assert scanlang.Scan2d(program("cross"), channels=96).dt_weight.shape == (4, 96, 6)  # ceil(dim / 16)
+    assert scanlang.Scan2d(program("cross"), channels=8, rank=3).dt_weight.shape == (4, 8, 3)
+    assert scanlang.Scan2d(program("bidirectional"), channels=8).A_log.shape == (2, 8, 16)
+
+
+def test_it_says_what_it_is() -> None:
+    text = repr(scanlang.Scan2d(program("cross"), channels=96))
+    assert "cross" in text
+    assert "dim=96" in text
+    assert "4 directions" in text
+
+
+def test_it_shares_the_operator_s_arguments() -> None:
+    core = scanlang.Scan2d(program("cross"), channels=16)
+    assert core.op.arguments == operator("cross").arguments
+
+
+@pytest.mark.parametrize(
+    "build, words",
+    [
+        (lambda: scanlang.Scan2d(program("cross"), "crosss", 8), "no scan `crosss`"),
+        (lambda: scanlang.Scan2d(program("cross"), channels=8, ranks=3), "`ranks`"),
+        (lambda: scanlang.Scan2d(program("cross")), "`dim`"),
+        (lambda: scanlang.Scan2d(program("cross"), channels=0), "at least 1"),
+        (lambda: scanlang.Scan2d(program("cross"), channels=8, rank=-1), "at least 1"),
+    ],
+)
+def test_mistakes_when_it_is_made(build: object, words: str) -> None:
+    with pytest.raises(scanlang.ScanError) as caught:
+        build()  # type: ignore[operator]
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "inputs, keywords, words",
+    [
+        (((1, 3, 4, 7),), {}, "argument `x` has shape (1, 3, 4, 7)"),
+        (((3, 4, 6),), {}, "argument `x` has shape (3, 4, 6)"),
+        (((1, 3, 4, 6), (1, 3, 4, 6)), {}, "2 inputs"),
+        ((), {}, "misses `x`"),
+        (((1, 3, 4, 6),), {"z": (1, 3, 4, 6)}, "does not know `z`"),
+        (((1, 3, 4, 6),), {"A_log": (1, 6, 2)}, "`A_log`"),
+        (((1, 3, 4, 6),), {"B": (1, 3, 4, 1, 2)}, "`B`"),
+    ],
+)
+def test_mistakes_at_the_call(
+    inputs: tuple[tuple[int, ...], ...], keywords: dict[str, tuple[int, ...]], words: str
+) -> None:
+    core = core_of("directions raster project low, B, C from x")
+    with pytest.raises(scanlang.ScanError) as caught:
+        core(*(torch.zeros(shape) for shape in inputs), **{name: torch.zeros(s) for name, s in keywords.items()})
+    assert words in str(caught.value)

@@ -1,0 +1,170 @@
+"""Three accounts of what a program means agree: `interpret`, `reference`, and loops written by hand from the papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from operator_checks import PROGRAMS, operator, program
+
+import scanlang
+from scanlang.graph.interpret import interpret
+from scanlang.source import Source
+from scanlang.syntax.build import build_syntax
+from scanlang.syntax.nodes import Equation, RecurrenceDefinition
+from scanlang.syntax.parse import parse_text
+from scanlang.testing import draw_inputs, grids, inputs, programs, recurrences, reference
+from scanlang.testing.reference import evaluate
+
+Array = NDArray[np.float64]
+CLOSE = {"rtol": 1e-12, "atol": 1e-13}
+
+
+def selective_scan(x: Array, low: Array, b: Array, c: Array, weight: Array, bias: Array, a_log: Array, d: Array) -> Array:
+    """Algorithm 2 of the Mamba paper for one sequence: x (L, C), low (L, R), b and c (L, N), a_log (C, N), weight (C, R)."""
+    length, channels = x.shape
+    y = np.zeros((length, channels))
+    for channel in range(channels):
+        state = np.zeros(a_log.shape[1])
+        for t in range(length):
+            delta = np.log1p(np.exp(bias[channel] + weight[channel] @ low[t]))
+            decay = np.exp(delta * -np.exp(a_log[channel]))
+            state = decay * state + delta * b[t] * x[t, channel]
+            y[t, channel] = c[t] @ state + d[channel] * x[t, channel]
+    return y
+
+
+def gated_scan(x: Array, g: Array, k: Array, q: Array, lam: Array) -> Array:
+    length, channels = x.shape
+    y = np.zeros((length, channels))
+    for channel in range(channels):
+        state = np.zeros(lam.shape[1])
+        for t in range(length):
+            forget = 1 / (1 + np.exp(-(lam[channel] + g[t, channel])))
+            state = forget * state + (1 - forget) * k[t] * x[t, channel]
+            y[t, channel] = np.tanh(q[t] @ state) * g[t, channel] / (1 + np.exp(-g[t, channel]))
+    return y
+
+
+def cross_permutations(h: int, w: int) -> list[Array]:
+    """VMamba's cross-scan: along the rows, along the columns, and both from the end."""
+    rows = [r * w + c for r in range(h) for c in range(w)]
+    columns = [r * w + c for c in range(w) for r in range(h)]
+    return [np.array(cells) for cells in (rows, columns, rows[::-1], columns[::-1])]
+
+
+def merged_by_hand(outputs: list[Array], cells: list[Array]) -> Array:
+    total = np.zeros_like(outputs[0])
+    for output, visited in zip(outputs, cells, strict=True):
+        for t, cell in enumerate(visited):
+            total[cell] += output[t]
+    return total
+
+
+@pytest.mark.parametrize("grid", [(3, 5), (1, 7), (6, 1), (4, 4)], ids=lambda g: f"{g[0]}x{g[1]}")
+def test_cross_scan_by_hand(grid: tuple[int, int]) -> None:
+    tensors = draw_inputs(operator("cross"), grid, batch=2, channels=3, dtype=torch.float64)
+    expected = np.zeros((2, grid[0] * grid[1], 3))
+    for image in range(2):
+        maps = {n: t[image].flatten(0, 1).numpy() for n, t in tensors.items() if t.ndim > 3}
+        outputs = []
+        for k, cells in enumerate(cross_permutations(*grid)):
+            low, b, c = (maps[name][cells, k] for name in ("low", "B", "C"))
+            own = [tensors[name][k].numpy() for name in ("dt_weight", "dt_bias", "A_log", "D")]
+            outputs.append(selective_scan(maps["x"][cells], low, b, c, *own))
+        expected[image] = merged_by_hand(outputs, cross_permutations(*grid))
+    check_all("cross", tensors, expected.reshape(2, *grid, 3))
+
+
+def test_gated_by_hand() -> None:
+    tensors = draw_inputs(operator("gated"), (3, 4), batch=1, channels=2, dtype=torch.float64)
+    maps = {n: t[0].flatten(0, 1).numpy() for n, t in tensors.items() if t.ndim > 3}
+    cells = [np.arange(12), np.arange(12)[::-1]]
+    outputs = [
+        gated_scan(
+            maps["x"][c], maps["g"][c], maps["K"][c, k], maps["Q"][c, k], tensors["lam"][k].numpy()
+        )
+        for k, c in enumerate(cells)
+    ]  # fmt: skip
+    check_all("gated", tensors, merged_by_hand(outputs, cells).reshape(1, 3, 4, 2) / 2)
+
+
+def check_all(name: str, tensors: dict[str, torch.Tensor], expected: Array) -> None:
+    height, width = expected.shape[1:3]
+    arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
+    np.testing.assert_allclose(reference(program(name), None, **tensors).numpy(), expected, **CLOSE)
+    np.testing.assert_allclose(interpret(program(name).operator_graph(), arrays, (height, width)), expected, **CLOSE)
+    np.testing.assert_allclose(operator(name)(**tensors).numpy(), expected, **CLOSE)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_interpret_is_the_reference(name: str) -> None:
+    tensors = draw_inputs(operator(name), (3, 4), batch=2, channels=2, dtype=torch.float64, seed=1)
+    arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
+    expected = reference(program(name), None, **tensors).numpy()
+    np.testing.assert_allclose(interpret(program(name).operator_graph(), arrays, (3, 4)), expected, **CLOSE)
+
+
+@settings(max_examples=25)
+@given(st.data(), programs())
+def test_interpret_is_the_reference_for_any_program(data: st.DataObject, text: str) -> None:
+    loaded = scanlang.loads(text)
+    op = scanlang.compile(loaded)
+    tensors = data.draw(inputs(op, grids(3), channels=(1, 2), batches=(0, 1, 2), dtypes=(torch.float64,)))
+    grid = next(tuple(tensors[a.name].shape[1:3]) for a in op.signature.arguments if a.kind != "param")
+    arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
+    got = interpret(loaded.operator_graph(), arrays, grid, op.signature.fixed)  # type: ignore[arg-type]
+    np.testing.assert_allclose(got, reference(loaded, None, **tensors).numpy(), rtol=1e-10, atol=1e-11)
+
+
+@settings(max_examples=60)
+@given(recurrences(), st.integers(0, 2**16))
+def test_the_split_of_an_update_is_the_update(text: str, seed: int) -> None:
+    """`decay * h + drive` equals the right-hand side as it was written, for any old value of the state."""
+    source = Source("any.scan", text)
+    (definition,) = build_syntax(parse_text(source), source).items
+    assert isinstance(definition, RecurrenceDefinition)
+    written = {s.name: s.value for s in definition.body if isinstance(s, Equation)}
+    names = [o.name for s in definition.body if not isinstance(s, Equation) for o in s.operands]
+    checked = scanlang.loads("grid h, w " + text).checked.recurrences[definition.name]
+    indices, sizes = tuple(checked.indices), dict.fromkeys(checked.indices, 2)
+    generator = torch.Generator().manual_seed(seed)
+    shape = (1, 1, 1) + (2,) * len(indices)
+    values = {
+        name: torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
+        for name in (*names, *(equation.name for equation in checked.equations))
+    }
+    for equation in checked.equations:
+        if hasattr(equation, "decay"):
+            got = evaluate(equation.decay, values, indices, sizes) * values[equation.name]
+            got = got + evaluate(equation.drive, values, indices, sizes)
+            expected = evaluate(written[equation.name], values, indices, sizes)
+            torch.testing.assert_close(got, expected.expand_as(got), rtol=1e-12, atol=1e-12)
+
+
+def test_gradients_of_the_reference_are_slopes() -> None:
+    """Autograd through the reference against finite differences, once."""
+    tensors = draw_inputs(operator("gated"), (2, 2), batch=1, channels=1, dtype=torch.float64)
+    names = tuple(tensors)
+    function: Callable[..., torch.Tensor] = lambda *given: reference(  # noqa: E731
+        program("gated"), None, **dict(zip(names, given, strict=True))
+    )
+    assert torch.autograd.gradcheck(function, tuple(tensors[name].requires_grad_() for name in names))
+
+
+@pytest.mark.parametrize("name", ["cross", "projected-channels", "projected-all"])
+def test_reference_projects_in_a_direction_s_own_time(name: str) -> None:
+    """Given weights instead of projected maps, the reference computes what the uncut graph means."""
+    core = scanlang.Scan2d(program(name), channels=3)
+    names = program(name).checked.scans[core.scan.name].inputs
+    tensors = {n: torch.rand(1, 3, 4, 3, dtype=torch.float64) for n in names}
+    weights = {n: parameter.detach().double() for n, parameter in core.named_parameters()}
+    expected = reference(program(name), None, **tensors, **weights).numpy()
+    arrays = {n: t.numpy() for n, t in (tensors | weights).items()}
+    np.testing.assert_allclose(interpret(program(name).graph(), arrays, (3, 4), core._labels), expected, **CLOSE)
+    np.testing.assert_allclose(core.double()(*tensors.values()).detach().numpy(), expected, rtol=1e-9, atol=1e-9)
