@@ -87,10 +87,12 @@ class Scan2d(nn.Module):
         missing = tuple(name for name in names if name not in given)
         if missing:
             raise ScanError([WrongArguments(self.scan.span, missing, (), names)])
-        arguments = {name: given[name] for name in given if name in self.op.arguments}
-        unknown = tuple(name for name in given if name not in self.op.arguments and name not in names)
+        own = {*self.scan.projected, *(operand.name for operand in self.scan.recurrence.of_kind("param"))}
+        taken = tuple(dict.fromkeys((*names, *(name for name in self.op.arguments if name not in own))))
+        unknown = tuple(name for name in given if name not in taken)
         if unknown:
-            raise ScanError([WrongArguments(self.scan.span, (), unknown, names)])
+            raise ScanError([WrongArguments(self.scan.span, (), unknown, taken)])
+        arguments = {name: given[name] for name in given if name in self.op.arguments}
         for operand in self.scan.recurrence.of_kind("param"):
             arguments[operand.name] = getattr(self, operand.name)
         for number in range(len(self.scan.projections)):

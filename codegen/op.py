@@ -50,6 +50,12 @@ class CompiledScan:
         self._verified: set[tuple[int, int]] = set()
         self.torch_op = _register(self)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledScan:
+        return self  # it never changes, and a copied module may share it
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CompiledScan, (self.graph, dict(self.signature.fixed), self.signature.span)
+
     @property
     def identity(self) -> str:
         """A name for what the scan computes: equal scans share one registered operator."""

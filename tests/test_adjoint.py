@@ -183,7 +183,7 @@ def test_the_adjoint_of_selective_reads_as_one_writes_it() -> None:
     body = [str(equation) for equation in derived.body]
     assert "∂y = ∂y.out" in body
     assert "∂h[n] = carry.h[n] + ∂y * C[n]" in body
-    assert show(derived.carries["h"]) == "exp(fixed.0[n] * dt) * ∂h[n]"
+    assert show(derived.carries["h"]) == "exp(dt * fixed.0[n]) * ∂h[n]"
     assert show(derived.gradients["C"]) == "∂y * h[n]"
     assert set(derived.parameters) == {"dt_weight", "dt_bias", "A_log", "D"}
 
@@ -274,7 +274,7 @@ def test_functions_and_slopes_are_finite_for_large_arguments(function: str, dtyp
     expected = torch.autograd.grad(want.sum(), list(exact.values()))
     for slope, exactly in zip(slopes, expected, strict=True):
         assert torch.isfinite(slope).all()
-        torch.testing.assert_close(slope.double(), exactly, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(slope.double(), exactly, rtol=1e-5, atol=1e-6)
 
 
 def test_gated_stays_finite_for_large_gates() -> None:

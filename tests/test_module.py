@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import math
+import pickle
 
 import pytest
 import torch
@@ -163,6 +164,17 @@ def test_a_copy_is_independent() -> None:
     with torch.no_grad():
         other.D += 1
     assert not torch.equal(core(x), other(x))
+
+
+def test_a_module_can_be_pickled() -> None:
+    core = scanlang.Scan2d(program("merge-z"), channels=4)
+    arguments = {
+        argument.name: torch.randn([{"B": 1, "H": 3, "W": 4, "K": 3, "C": 4}[d] if isinstance(d, str) else 2 for d in argument.dimensions])
+        for argument in core.op.signature.arguments
+        if argument.kind != "param"
+    }
+    other = pickle.loads(pickle.dumps(core))
+    assert torch.equal(core(**arguments), other(**arguments))
 
 
 def test_a_module_can_be_cast() -> None:

@@ -1,0 +1,195 @@
+"""S4xx: no kernel is worth building. S5xx: what is wrong with a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from scanlang.diagnostics import Diagnostic
+from scanlang.errors.words import listed
+
+
+@dataclass(frozen=True)
+class TooMuchToUnroll(Diagnostic):
+    code: ClassVar[str] = "S401"
+    name: str
+    count: int
+    limit: int
+    sizes: tuple[tuple[str, int], ...]
+    explanation: ClassVar[str] = """\
+Indices of a recurrence are unrolled: every value of every index becomes a register and its own instructions. A step of more
+than a few thousand operations has no kernel that is worth building.
+
+```
+recur selective(state = 4096, rank = 4096)    # wrong
+```
+```
+recur selective(state = 16, rank = 12)    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        sizes = ", ".join(f"{label} = {size}" for label, size in self.sizes)
+        return f"a step of `{self.name}` with {sizes} is too large to unroll"
+
+    @property
+    def label(self) -> str:
+        return f"about {self.count} operations a step; the limit is {self.limit}"
+
+
+@dataclass(frozen=True)
+class ScanNotChosen(Diagnostic):
+    code: ClassVar[str] = "S501"
+    scan: str | None
+    names: tuple[str, ...]
+    explanation: ClassVar[str] = """\
+A program may hold several scans, or none; name the one that is meant.
+
+```
+op = scanlang.compile("two_scans.scan")    # wrong
+```
+```
+op = scanlang.compile("two_scans.scan", scan="cross")    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        if not self.names:
+            return "the program has no scan"
+        if self.scan is None:
+            return f"the program has {len(self.names)} scans: {listed(self.names)}"
+        return f"the program has no scan `{self.scan}`"
+
+    @property
+    def help(self) -> str | None:
+        if not self.names:
+            return "a scan is written `scan name(dim) { directions …  recur … }`"
+        return f"say which: `scan=` one of {listed(self.names)}"
+
+
+@dataclass(frozen=True)
+class WrongShape(Diagnostic):
+    code: ClassVar[str] = "S502"
+    argument: str
+    was: tuple[object, ...]
+    wanted: str
+    explanation: ClassVar[str] = """\
+Inputs are channels-last. An `input` is `(B, H, W, C)`, a `shared` input `(B, H, W, K)` or `(B, H, W, K, ·)` with one slice for
+each of the K directions, a `param` `(K, C)` or `(K, C, ·)`, without K where the directions share it.
+
+```
+op(x=torch.randn(1, 96, 56, 56), …)    # wrong: channels first
+```
+```
+op(x=torch.randn(1, 56, 56, 96), …)    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"argument `{self.argument}` has shape ({', '.join(map(str, self.was))})"
+
+    @property
+    def label(self) -> str:
+        return f"must be {self.wanted}"
+
+
+@dataclass(frozen=True)
+class WrongType(Diagnostic):
+    code: ClassVar[str] = "S503"
+    argument: str
+    was: str
+    wanted: str
+    explanation: ClassVar[str] = """\
+The operator takes tensors of float32, bfloat16, float16 or float64; the state is float32, and float64 if any map is.
+
+```
+op(x=torch.ones(1, 8, 8, 4, dtype=torch.int64), …)    # wrong
+```
+```
+op(x=torch.ones(1, 8, 8, 4), …)    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"argument `{self.argument}` is {self.was}"
+
+    @property
+    def label(self) -> str:
+        return f"must be {self.wanted}"
+
+
+@dataclass(frozen=True)
+class WrongDevice(Diagnostic):
+    code: ClassVar[str] = "S504"
+    argument: str
+    was: str
+    wanted: str
+    explanation: ClassVar[str] = """\
+All arguments of one call live on one device.
+
+```
+op(x=x.cuda(), A_log=A_log, …)    # wrong, if A_log is on the CPU
+```
+```
+op(x=x.cuda(), A_log=A_log.cuda(), …)    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"argument `{self.argument}` is on {self.was}"
+
+    @property
+    def label(self) -> str:
+        return f"must be on {self.wanted}, where the other arguments are"
+
+
+@dataclass(frozen=True)
+class WrongArguments(Diagnostic):
+    code: ClassVar[str] = "S505"
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+    names: tuple[str, ...]
+    explanation: ClassVar[str] = """\
+The operator takes the recurrence's own names as keywords, each once, and the inputs that its merge reads.
+
+```
+op(x, low, B)    # wrong
+```
+```
+op(x=x, low=low, B=B, C=C, dt_weight=w, dt_bias=b, A_log=A, D=D)    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        parts = [f"misses {listed(self.missing)}"] if self.missing else []
+        parts += [f"does not know {listed(self.unknown)}"] if self.unknown else []
+        return f"the scan {' and '.join(parts)}"
+
+    @property
+    def help(self) -> str | None:
+        return f"its arguments are {listed(self.names)}"
+
+
+@dataclass(frozen=True)
+class NoBackend(Diagnostic):
+    code: ClassVar[str] = "S506"
+    device: str
+    why: str
+    explanation: ClassVar[str] = """\
+On a CUDA device the operator needs Triton (`pip install scanlang[triton]`); on the CPU it builds C with `cc`, or falls back to
+torch. Other devices run in torch as well.
+
+```
+pip install scanlang            # wrong, for a GPU without Triton
+```
+```
+pip install scanlang[triton]    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"nothing runs this scan on {self.device}"
+
+    @property
+    def label(self) -> str:
+        return self.why
