@@ -1,9 +1,11 @@
 # `make demo` and `make test` need python3 (3.11 or newer, with venv), make and a C compiler; the rest is set up here, once, in .venv.
-# PYTHON picks the interpreter; PIP_FLAGS is passed to pip; JOBS is the number of test processes.
+# PYTHON picks the interpreter; PIP_FLAGS is passed to pip; JOBS is the number of test processes,
+# GPU_JOBS that of those that share a GPU (most of their time is compiling).
 
 PYTHON ?= python3
 PIP_FLAGS ?=
 JOBS ?= 2
+GPU_JOBS ?= 8
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -86,7 +88,7 @@ gpu-test:
 	$(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@mkdir -p build
 	@rm -f build/gpu-tests.xml
-	$(PYTHON) -m pytest -q -m gpu --ignore=tests/interpreter --junitxml=build/gpu-tests.xml || [ $$? -eq 1 -o $$? -eq 5 ]
+	$(PYTHON) -m pytest -q -n $(GPU_JOBS) --timeout 600 -m gpu --ignore=tests/interpreter --junitxml=build/gpu-tests.xml || [ $$? -eq 1 -o $$? -eq 5 ]
 	@$(PYTHON) .ci/summary.py gpu build/gpu-tests.xml
 
 bench: .venv/ready

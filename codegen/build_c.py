@@ -19,6 +19,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from scanlang.codegen.cache import writable_cache
+
 FLAGS = ("-O3", "-ffp-contract=fast", "-fno-math-errno", "-std=gnu11", "-fPIC", "-shared", "-w")
 
 
@@ -67,30 +69,6 @@ def processor() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
-def cache_folder() -> Path:
-    """Where built code is kept: `SCANLANG_CACHE`, else `scanlang` in `XDG_CACHE_HOME` or `~/.cache`."""
-    if own := os.environ.get("SCANLANG_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "scanlang"
-
-
-@functools.cache
-def _temporary_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="scanlang-"))
-
-
-def _writable_cache() -> Path:
-    """The cache folder, or one of this process's own where that cannot be written."""
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except (OSError, RuntimeError):
-        return _temporary_folder()
-
-
 def build_c(text: str, name: str) -> Path:
     """The shared object of a C text, from the cache if it is there and whole. `BuildError` if it cannot be built."""
     command = find_compiler()
@@ -100,7 +78,7 @@ def build_c(text: str, name: str) -> Path:
     flags = (*FLAGS, *machine_flags())
     parts = (text, " ".join(flags), command, compiler_version(command), processor())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-    folder = _writable_cache() / f"{name}-{key}"
+    folder = writable_cache() / f"{name}-{key}"
     if not _is_whole(folder, name):
         _build(text, name, [*shlex.split(command), *flags], folder)
     return folder / f"{name}.so"

@@ -5,12 +5,18 @@ A real file, so that tracebacks show its lines and Triton finds its source. Impo
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import sys
+import warnings
 from types import ModuleType
 
-from scanlang.codegen.cache import cache_folder, write_once
+from scanlang.codegen.cache import keep_text
+
+TESTED_VERSIONS = ("3.6", "3.9")
+"""The Triton versions that the tests run with."""
 
 _MODULES: dict[str, ModuleType] = {}
 
@@ -22,8 +28,8 @@ def build_triton(text: str, name: str = "scan") -> ModuleType:
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     module_name = f"scanlang_generated_{name}_{digest}"
     if module_name not in _MODULES:
-        path = cache_folder() / "triton" / f"{name}_{digest}.py"
-        write_once(path, text)
+        _warn_of_untested_version()
+        path = keep_text(f"triton/{name}_{digest}.py", text)
         spec = importlib.util.spec_from_file_location(module_name, path)
         assert spec is not None
         assert spec.loader is not None
@@ -32,3 +38,12 @@ def build_triton(text: str, name: str = "scan") -> ModuleType:
         spec.loader.exec_module(module)
         _MODULES[module_name] = module
     return _MODULES[module_name]
+
+
+@functools.cache
+def _warn_of_untested_version() -> None:
+    """Once per process: other versions may spill registers, or generate slower or different code."""
+    found = importlib.metadata.version("triton")
+    if found.rpartition(".")[0] not in TESTED_VERSIONS:
+        known = " and ".join(TESTED_VERSIONS)
+        warnings.warn(f"scanlang is tested with Triton {known}; this is {found}", stacklevel=3)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from scanlang.codegen.kernel import Advance, Let
 
+COMPARISONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne"))
 LONG = frozenset(("exp", "log", "log1p", "tanh", "erf", "sqrt", "div"))
 
 
@@ -39,7 +40,10 @@ def reads_of(item: Item) -> tuple[str, ...]:
 def split_early(
     lets: Sequence[Let], states: Iterable[str], advances: Sequence[Advance]
 ) -> tuple[tuple[Let, ...], tuple[Let, ...]]:
-    """(early, late): early is what all states wait for and does not read them; none if it has no long function."""
+    """(early, late): early is what all states wait for and does not read them; none if it has no long function.
+
+    A comparison that both read is in both: what is kept from one to the other are numbers.
+    """
     bits = {let.name: 1 << i for i, let in enumerate(lets)}
     needs: dict[str, int] = {}
     moving = set(states)
@@ -57,7 +61,10 @@ def split_early(
     if not any(let.function in LONG for let in early):
         return (), tuple(lets)
     taken = {let.name for let in early}
-    return early, tuple(let for let in lets if let.name not in taken)
+    late = [let for let in lets if let.name not in taken]
+    read = {name for let in late for name in reads_of(let)}
+    masks = {let.name for let in early if let.function in COMPARISONS and let.name in read}
+    return early, tuple(let for let in lets if let.name not in taken - masks)
 
 
 @dataclass

@@ -162,7 +162,7 @@ class ScanWriter:
     ) -> Early:
         """The loop over the chunk that computes what all states wait for, and what is left of the step."""
         first, late = split_early(lets, [a.state for a in advances], advances)
-        crossing = sorted({let.name for let in first} & names_in(late, results))
+        crossing = sorted(({let.name for let in first} - {let.name for let in late}) & names_in(late, results))
         if not crossing:
             return Early(late, {})
         writer = self.writer

@@ -53,6 +53,6 @@ def gpu() -> str:
 
 
 def cache() -> str:
-    from scanlang.codegen.build_c import cache_folder
+    from scanlang.codegen.cache import cache_folder
 
     return str(cache_folder())

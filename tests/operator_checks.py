@@ -6,7 +6,7 @@ Checks take a device, so that the same lines run on the CPU, in Triton's interpr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -87,7 +87,9 @@ TEXTS = {
         clauses="input u, z  directions raster, transpose(f)  project x from u bias  project K, g, Q from u  merge y[0] * z - y[1]"
     ),
     "tiles": GATED.format(clauses="input x, g  directions tiles, reverse(phases)").replace(
-        "recurrence", "order tiles = walk h by 3 from 2, ~w by 4, ~~h, -w\norder phases = walk w mod 2, h mod 3, w, h\nrecurrence", 1
+        "recurrence",
+        "order tiles = walk h by 3 from 2, ~w by 4, ~~h, -w\norder phases = walk w mod 2, h mod 3, w, h\nrecurrence",
+        1,
     ),
     "no-param": """grid h, w
 recurrence fading(rank r) { input x  shared a[r]  h = sigmoid(sum(r: a[r])) * h + x  y = h }
@@ -95,6 +97,14 @@ scan fading(dim, rank = 2) { directions raster, reverse(raster)  recur fading(ra
     "no-shared": """grid h, w
 recurrence fading(state n) { input x  param a[n] = 1  h[n] = exp(-exp(a[n])) * h[n] + x  y = sum(n: h[n]) + tanh(x) }
 scan fading(dim, state = 2) { directions raster, reverse(raster)  recur fading(state = state)  share all }""",
+    "conditions": """grid h, w
+recurrence choosing(state n) {
+  input x  shared B[n]  param a
+  e    = exp(a * x)
+  h[n] = where(e + x + a + B[n] + x * a < 1, tanh(where(x < 0.1, 0.5, a)), 0.7) * h[n] + where(x < 0.1, B[n], x)
+  y    = sum(n: where(x < 0.1, h[n], e)) + where(e * x * a + x - a + 0.3 > 0.2, x, a)
+}
+scan choosing(dim, state = 2) { directions raster, reverse(raster)  recur choosing(state = state) }""",
     "two-states": """grid h, w
 recurrence both(state n, rank r) {
   input x
@@ -114,12 +124,12 @@ SELECTIVE_NAMES = {
 PROGRAMS = (*FILES, *TEXTS)
 
 
-@lru_cache(maxsize=None)
+@cache
 def program(name: str) -> scanlang.Program:
     return scanlang.load(EXAMPLES / FILES[name]) if name in FILES else scanlang.loads(TEXTS[name])
 
 
-@lru_cache(maxsize=None)
+@cache
 def operator(name: str) -> scanlang.CompiledScan:
     return scanlang.compile(program(name))
 

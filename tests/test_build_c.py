@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from scanlang.codegen import build_c
-from scanlang.codegen.build_c import BuildError, cache_folder, find_compiler, load_c
+from scanlang.codegen.build_c import BuildError, find_compiler, load_c
+from scanlang.codegen.cache import cache_folder
 
 TEXT = "int answer(void) { return 42; }\n"
 needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")

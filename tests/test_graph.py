@@ -71,7 +71,9 @@ def test_hoisting_twice_changes_nothing() -> None:
 
 
 def test_gathers_along_equal_orders_are_shared() -> None:
-    graph = share_gathers(graph_of("directions raster, columns, (walk h, w), reverse(reverse(columns)) project low, B, C from x"))
+    graph = share_gathers(
+        graph_of("directions raster, columns, (walk h, w), reverse(reverse(columns)) project low, B, C from x")
+    )
     gathers = {key for key, node in graph.nodes.items() if isinstance(node, Gather)}
     assert gathers == {"gather 0 x", "gather 1 x"}
     assert ("gather 0 x", "recur 2", "x") in graph.edges()

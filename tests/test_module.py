@@ -169,7 +169,9 @@ def test_a_copy_is_independent() -> None:
 def test_a_module_can_be_pickled() -> None:
     core = scanlang.Scan2d(program("merge-z"), channels=4)
     arguments = {
-        argument.name: torch.randn([{"B": 1, "H": 3, "W": 4, "K": 3, "C": 4}[d] if isinstance(d, str) else 2 for d in argument.dimensions])
+        argument.name: torch.randn(
+            [{"B": 1, "H": 3, "W": 4, "K": 3, "C": 4}[d] if isinstance(d, str) else 2 for d in argument.dimensions]
+        )
         for argument in core.op.signature.arguments
         if argument.kind != "param"
     }
@@ -245,9 +247,7 @@ def test_mistakes_when_it_is_made(build: object, words: str) -> None:
         (((1, 3, 4, 6),), {"B": (1, 3, 4, 1, 2)}, "`B`"),
     ],
 )
-def test_mistakes_at_the_call(
-    inputs: tuple[tuple[int, ...], ...], keywords: dict[str, tuple[int, ...]], words: str
-) -> None:
+def test_mistakes_at_the_call(inputs: tuple[tuple[int, ...], ...], keywords: dict[str, tuple[int, ...]], words: str) -> None:
     core = core_of("directions raster project low, B, C from x")
     with pytest.raises(scanlang.ScanError) as caught:
         core(*(torch.zeros(shape) for shape in inputs), **{name: torch.zeros(s) for name, s in keywords.items()})

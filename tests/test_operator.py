@@ -94,7 +94,9 @@ def test_expanded_inputs_and_gradients() -> None:
     tensors = {name: t.expand(3, *t.shape[1:]) if t.ndim >= 4 else t for name, t in tensors.items()}
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in tensors.items()}
     op(**leaves).sum().backward()  # the gradient of the output is one number, expanded
-    dense = {name: tensor.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for name, tensor in tensors.items()}
+    dense = {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for name, tensor in tensors.items()
+    }
     (op(**dense) * torch.ones(3, 3, 4, 3)).sum().backward()
     for name in tensors:
         assert torch.equal(leaves[name].grad, dense[name].grad), name
@@ -173,7 +175,27 @@ def _check_random_program(data: st.DataObject, text: str, most: int) -> None:
     assert_matches_reference(op, loaded, data.draw(inputs(op, grids(most), channels=(1, 2, 9))))
 
 
-NAMES = ("states", "save", "gradient", "self", "partials", "d_x", "cells", "sums", "width", "real", "double", "int", "vec", "tl", "p_x", "y_", "K", "C", "H")
+NAMES = (
+    "states",
+    "save",
+    "gradient",
+    "self",
+    "partials",
+    "d_x",
+    "cells",
+    "sums",
+    "width",
+    "real",
+    "double",
+    "int",
+    "vec",
+    "tl",
+    "p_x",
+    "y_",
+    "K",
+    "C",
+    "H",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -407,3 +429,35 @@ def test_every_mistake_is_named_at_once() -> None:
 def test_positional_arguments_are_refused() -> None:
     with pytest.raises(TypeError):
         operator("cross")(torch.zeros(1))
+
+
+# ---- sizes
+
+
+@pytest.mark.parametrize("label", ["K", "C", "B", "H", "state"])
+def test_sizes_may_have_any_name(label: str) -> None:
+    text = f"""grid h, w
+    recurrence r({label} n) {{ input x shared b[n] param a[n]  h[n] = sigmoid(a[n]) * h[n] + b[n] * x  y = sum(n: h[n]) }}
+    scan s(dim, {label} = 5) {{ directions raster, columns recur r({label} = {label}) }}"""
+    loaded = scanlang.loads(text)
+    op = scanlang.compile(loaded)
+    assert_matches_reference(op, loaded, draw_inputs(op, (2, 3), sizes={label: 3}))
+
+
+LEAKS = """grid h, w
+recurrence leaks(state n) {{ input x  h[n] = x + 0.5 * h[n]  y = sum(n: tanh(h[n])) }}
+scan s(dim, state{default}) {{ directions raster  recur leaks(state = {state}) }}"""
+
+
+@pytest.mark.parametrize("state, default", [("3", ""), ("state", " = 3"), ("state + 1", " = 2")])
+def test_a_size_that_no_argument_shows_is_the_program_s(state: str, default: str) -> None:
+    loaded = scanlang.loads(LEAKS.format(state=state, default=default))
+    op = scanlang.compile(loaded)
+    x = draw_inputs(op, (2, 3))["x"]
+    once = scanlang.compile(scanlang.loads(LEAKS.format(state=1, default="")))
+    assert_close("three states", op(x=x), 3 * once(x=x), 1e-6)
+
+
+def test_a_size_that_nothing_shows_is_a_finding() -> None:
+    with pytest.raises(scanlang.ScanError, match="is not told its size `state`"):
+        scanlang.compile(scanlang.loads(LEAKS.format(state="state", default="")))

@@ -61,7 +61,9 @@ def walks(draw: st.DrawFn, axes: Axes = AXES) -> str:
 def formulas(draw: st.DrawFn, axes: Axes = AXES) -> str:
     """`(t // w, (t % w + t // w) % w)`: a pair that visits every cell once at every size, made of bijections of the grid."""
     height, width = axes
-    step = draw(st.sampled_from(("t", f"(t + {draw(st.integers(0, 9))}) % ({height} * {width})", f"{height} * {width} - 1 - t")))
+    step = draw(
+        st.sampled_from(("t", f"(t + {draw(st.integers(0, 9))}) % ({height} * {width})", f"{height} * {width} - 1 - t"))
+    )
     step = step if step == "t" else f"({step})"
     if draw(st.booleans()):
         cell = [f"{step} // {width}", f"{step} % {width}"]

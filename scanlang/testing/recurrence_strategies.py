@@ -141,9 +141,7 @@ def random_recurrences(draw: st.DrawFn, name: str = "random") -> RandomRecurrenc
         scope.names[new] = own
     lines.append(f"  y = {draw(_readout(scope))}")
     text = f"recurrence {name}({', '.join(f'{labels[i]} {i}' for i in indices)}) {{\n" + "\n".join(lines) + "\n}"
-    return RandomRecurrence(
-        text, name, tuple(labels[i] for i in indices), sizes, tuple(inputs), tuple(shared), tuple(params)
-    )
+    return RandomRecurrence(text, name, tuple(labels[i] for i in indices), sizes, tuple(inputs), tuple(shared), tuple(params))
 
 
 @st.composite

@@ -79,9 +79,7 @@ def index_sizes(scan: CheckedScan, tensors: Mapping[str, Tensor]) -> dict[str, i
     return sizes
 
 
-def _project(
-    scan: CheckedScan, projection: Projection, number: int, given: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
+def _project(scan: CheckedScan, projection: Projection, number: int, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     stem = "project" if number == 0 else f"project_{number}"
     source, weight = given[projection.source], given[f"{stem}_weight"]
     rows = torch.einsum("bhwc,krc->bhwkr", source, weight if weight.ndim == 3 else weight[None])
@@ -146,9 +144,7 @@ def _own(scan: CheckedScan, operand: CheckedOperand) -> bool:
     return operand.kind == "shared" or operand.name in scan.projected
 
 
-def _sequence(
-    scan: CheckedScan, operand: CheckedOperand, value: Tensor, positions: Tensor, indices: tuple[str, ...]
-) -> Tensor:
+def _sequence(scan: CheckedScan, operand: CheckedOperand, value: Tensor, positions: Tensor, indices: tuple[str, ...]) -> Tensor:
     """A map in the time of every direction, `(L, K, B, C, indices …)`."""
     cells = value.flatten(1, 2)
     if _own(scan, operand):

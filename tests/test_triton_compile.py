@@ -1,0 +1,197 @@
+"""Generated Triton modules compiled without a GPU: no spills, and no more registers or instructions than before.
+
+`triton_machine_code.json` holds, per Triton version, what the assembler said when the table was written
+(`python tests/test_triton_compile.py` writes it anew); a change may only lower it.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+from scanlang.codegen.choose_gpu_schedule import choose_gpu_schedule
+from scanlang.codegen.emit_triton import emit_triton
+from scanlang.codegen.machine_code import KernelCode, KernelReport, compile_module, innermost_loops
+from scanlang.codegen.schedule import Schedule
+from scanlang.codegen.triton_layout import Layout, Shape
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+from triton_checks import cross, gated
+
+pytestmark = pytest.mark.triton
+
+TABLE = Path(__file__).parent / "triton_machine_code.json"
+SHARED_MEMORY = {80: 163 << 10, 90: 227 << 10, 120: 99 << 10}
+
+needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+
+# name: (states, rank, channels, side, stream type, capability)
+MODULES = {
+    "cross-N1-C96-56x56-bf16-sm90": (1, 6, 96, 56, "bfloat16", 90),
+    "cross-N1-C96-56x56-fp32-sm90": (1, 6, 96, 56, "float32", 90),
+    "cross-N1-C192-14x14-bf16-sm90": (1, 6, 192, 14, "bfloat16", 90),
+    "cross-N16-C96-56x56-bf16-sm90": (16, 6, 96, 56, "bfloat16", 90),
+    "cross-N16-C192-14x14-fp32-sm90": (16, 6, 192, 14, "float32", 90),
+    "cross-N1-C96-56x56-bf16-sm80": (1, 6, 96, 56, "bfloat16", 80),
+    "cross-N1-C96-56x56-bf16-sm120": (1, 6, 96, 56, "bfloat16", 120),
+    "gated-N4-C96-14x14-bf16-sm90": (4, 0, 96, 14, "bfloat16", 90),
+}
+LONG = {name for name in MODULES if "fp32" in name or "sm80" in name}
+
+
+@lru_cache(maxsize=None)
+def layout_of(name: str) -> tuple[Layout, int]:
+    states, rank, channels, side, dtype, capability = MODULES[name]
+    kernels, orders = cross(state=states, rank=rank) if name.startswith("cross") else gated()
+    types = [(stream.name, dtype) for stream in kernels.streams]
+    types += [(parameter.name, "float32") for parameter in kernels.parameters]
+    shape = Shape(side, side, channels, tuple(types))
+    return Layout(kernels, orders, choose_gpu_schedule(kernels, orders, shape, 1), shape), capability
+
+
+@lru_cache(maxsize=None)
+def compiled(name: str) -> tuple[KernelCode, ...]:
+    return compile_module(*layout_of(name))
+
+
+def figures(report: KernelReport) -> dict[str, float]:
+    return {"registers": report.registers, "instructions_per_step": report.instructions_per_step}
+
+
+def module_parameters() -> list[object]:
+    return [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in MODULES]
+
+
+@needs_triton
+@pytest.mark.parametrize("name", module_parameters())
+def test_machine_code(name: str) -> None:
+    import triton
+
+    known = json.loads(TABLE.read_text()).get(triton.__version__, {}).get(name)
+    _, capability = layout_of(name)
+    for code in compiled(name):
+        report = code.report
+        assert report.spills == 0, f"{report.name} spills {report.spills} bytes"
+        assert report.registers <= 255
+        assert report.shared <= SHARED_MEMORY[capability]
+        assert f".target sm_{capability}" in code.ptx
+        assert len(code.cubin) > 1000
+        if known is not None:
+            for figure, value in figures(report).items():
+                assert value <= known[report.name][figure], f"{report.name}: {figure}"
+
+
+@needs_triton
+def test_this_triton_version_is_in_the_table() -> None:
+    import triton
+
+    table = json.loads(TABLE.read_text())
+    assert {"3.6.0", "3.9.0"} <= set(table)
+    if triton.__version__ in table:
+        assert set(table[triton.__version__]) == set(MODULES)
+
+
+@needs_triton
+def test_a_walk_issues_the_instructions_its_loop_shows() -> None:
+    forward, backward, _ = (code.report for code in compiled("cross-N1-C96-56x56-bf16-sm90"))
+    assert 40 < forward.instructions_per_step < 60
+    assert 100 < backward.instructions_per_step < 135
+    assert forward.exponentials_per_step == 2.0  # exp(-|z|) of softplus, and the decay
+    assert backward.exponentials_per_step == 3.0  # and one reciprocal square root
+
+
+@needs_triton
+def test_a_table_costs_some_instructions_more() -> None:
+    layout, capability = layout_of("cross-N1-C96-56x56-bf16-sm90")
+    table = Layout(layout.kernels, layout.orders, Schedule("table", "partials", 32, 8, 8), layout.shape)
+    by_table, by_nest = compile_module(table, capability)[0].report, compiled("cross-N1-C96-56x56-bf16-sm90")[0].report
+    assert by_table.spills == 0
+    assert by_nest.instructions_per_step < by_table.instructions_per_step < by_nest.instructions_per_step + 20
+
+
+def test_innermost_loops_of_a_listing() -> None:
+    listing = """
+.L_x_1:
+        /*0000*/                   MOV R1, R2 ;
+.L_x_2:
+        /*0010*/                   LDG.E R3, desc[UR4][R4.64] ;
+        /*0020*/              @!P0 BRA `(.L_x_2) ;
+        /*0030*/               @P1 BRA `(.L_x_1) ;
+.L_x_3:
+        /*0040*/                   BRA `(.L_x_3);
+        /*0050*/                   NOP;
+"""
+    assert innermost_loops(listing) == [["LDG.E R3, desc[UR4][R4.64]", "BRA `(.L_x_2)"], ["BRA `(.L_x_3)"]]
+
+
+# ---- the text
+
+
+def test_the_text_is_the_same_in_every_process_and_passes_the_linter(tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from test_triton_compile import layout_of\nfrom scanlang.codegen.emit_triton import emit_triton\n"
+        "l = layout_of('gated-N4-C96-14x14-bf16-sm90')[0]\n"
+        "print(emit_triton(l.kernels, l.orders, l.schedule, l.shape), end='')"
+    )
+    texts = set()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", program, str(Path(__file__).parent)]
+        texts.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert len(texts) == 1
+    (text,) = texts
+    path = tmp_path / "generated.py"
+    path.write_text(text)
+    lint = subprocess.run([sys.executable, "-m", "ruff", "check", "--isolated", str(path)], capture_output=True, text=True)
+    assert lint.returncode == 0, lint.stdout
+
+
+def test_the_text_says_where_it_comes_from() -> None:
+    layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
+    text = emit_triton(layout.kernels, layout.orders, layout.schedule, layout.shape)
+    head = ast.get_docstring(ast.parse(text))
+    assert head is not None
+    assert "directions  rows, columns, reverse(rows), reverse(columns)" in head
+    assert "56 x 56 cells, 96 channels" in head
+    assert "addressing nest, merge partials, lanes 32, chunk 8" in head
+    assert "    # selective.scan:" in text
+    assert max(map(len, text.splitlines())) <= 160
+
+
+def test_nests_walk_without_tables_and_divisions() -> None:
+    layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
+    text = emit_triton(layout.kernels, layout.orders, layout.schedule, layout.shape)
+    assert "table" not in text.split("import triton", 1)[1]
+    assert "for i0 in range(56):" in text
+
+
+def test_offsets_beyond_32_bits_are_wide() -> None:
+    layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
+    shape = Shape(8192, 8192, 96, layout.shape.dtypes)
+    huge = Layout(layout.kernels, layout.orders, layout.schedule, shape)
+    assert huge.wide
+    assert not layout.wide
+    assert "o_cell.to(tl.int64)" in emit_triton(huge.kernels, huge.orders, huge.schedule, shape)
+
+
+def write_table() -> None:
+    import triton
+
+    table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+    measured = {name: {code.report.name: figures(code.report) for code in compiled(name)} for name in MODULES}
+    table[triton.__version__] = measured
+    TABLE.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    write_table()
