@@ -61,7 +61,7 @@ class Statements:
         return atom if isinstance(atom, str) else f"all({number(atom, self.computing)})"
 
     def place(self, origin: Span | None) -> None:
-        text = comment(f"{origin.source.name}:{origin.line}") if origin is not None else self.origin
+        text = comment(origin.origin) if origin is not None else self.origin
         if text != self.origin:
             self.origin = text
             self.writer.line(f"// {text}")

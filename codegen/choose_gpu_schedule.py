@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.schedule import Schedule
@@ -22,7 +23,8 @@ def choose_gpu_schedule(kernels: ScanKernels, orders: Sequence[Order], shape: Sh
     chunk, backward_chunk, nest = choose_chunks(states, orders, shape.height, shape.width)
     lanes = 64 if shape.channels % 64 == 0 and states < MANY_STATES and shape.compute == "float32" else 32
     blocks = -(-shape.channels // lanes)
-    merge = "turns" if kernels.merge_scale is not None and batch * blocks >= PROGRAMS else "partials"
+    in_turn = kernels.merge_scale is not None and batch * blocks >= PROGRAMS
+    merge: Literal["turns", "partials"] = "turns" if in_turn else "partials"
     return Schedule("nest" if nest else "table", merge, lanes, chunk, backward_chunk)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from scanlang.check.sizes import evaluate_size
@@ -171,7 +171,7 @@ class Job:
         cells = self.size[0] * self.size[1]
         forward, backward = count_traffic(kernels, self.schedule, cells, self.channels, ITEM_BYTES[self.dtype])
         return Report(
-            program=self.program.source.name,
+            program=PurePath(self.program.source.name).name,
             scan=self.scan,
             target=self.target,
             height=self.size[0],

@@ -98,6 +98,7 @@ def _write_cells(writer: Writer, layout: Layout, entry: Entry) -> None:
     writer.wrapped(f"def {entry.name}(", arguments, "):")
     writer.depth += 1
     writer.line(f"o_cell = tl.program_id(0).to(tl.int64) * {CELL_BLOCK} + tl.arange(0, {CELL_BLOCK})")
+    writer.line("size = tl.cast(size, tl.int64)")
     writer.line("m_cell = o_cell < size")
     kernel = layout.kernels.merge if entry.name == "merge" else layout.kernels.merge_adjoint
     if kernel is None:

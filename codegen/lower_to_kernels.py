@@ -1,10 +1,7 @@
-"""Scan graph and sizes → kernels: indices are unrolled, functions are written in primitives, equal terms are computed once.
+"""Scan graph and sizes → kernels: what a step reads, computes, carries and gives, forward and backward.
 
-    Before:  h[n] = exp(A[n] * dt) * h'[n] + dt * B[n] * x          (state = 2)
-    After:   b_mul_0 = b_A_0 * b_dt;  b_exp_0 = exp(b_mul_0);  …  b_h_0 ← b_add_0;  b_h_1 ← b_add_1
-
-Equal terms are found by hash-consing, so what the backward needs of the forward is the same name in both: whether such a
-value is kept or computed again is decided here (`_kept`): exponentials, divisions and states are kept, products are not.
+Equal terms are found by `unroll.py`, so what the backward needs of the forward has the same name in both; whether such a
+value is kept or computed again is decided here (`_kept`): exponentials, divisions and states are kept, a few products not.
 """
 
 from __future__ import annotations

@@ -132,9 +132,9 @@ def disassemble(cubin: bytes, capability: int) -> str:
 def smallest_walk_loop(sass: str) -> list[str]:
     """The instructions of the loop over chunks with the fewest of them among the directions.
 
-    The rule: a loop is what lies between a label and the backward branch to it that comes last; innermost loops are those with no loop
-    inside. A direction's walk is the innermost loop around its loads from memory; helper loops (none so far) load nothing.
-    Every instruction of such a loop runs once per chunk, so their number over the steps of a chunk is instructions per step.
+    The rule: a loop is what lies between a label and a later branch back to it; it is innermost if no loop lies inside. The
+    innermost loops that load from memory are the directions' walks, by nest or by table alike. Every instruction of such a
+    loop, predicated ones included, is issued once per chunk: their number over the steps of a chunk is instructions per step.
     """
     loops = [body for body in innermost_loops(sass) if any(i.startswith("LDG") for i in body)]
     return min(loops, key=len, default=[])

@@ -63,7 +63,7 @@ class TorchScan:
     ) -> dict[str, Tensor]:
         run, kernel = _Run(self, arrays, grid), self.kernels.backward
         cotangents, found = self._merge_adjoint(run, gradient.to(run.type), saved.partials)
-        for stream in self.kernels.streams:  # an input may be read by the recurrence and the merge alike, or decide branches only
+        for stream in self.kernels.streams:  # it may be read by the merge too, or only decide branches
             found.setdefault(stream.name, run.zero_gradient(stream))
         totals = {a.accumulator: run.zero_total() for a in kernel.accumulates}
         carries = run.zeros(kernel.carries)

@@ -42,9 +42,7 @@ class _Built:
 class TritonScan:
     """`TritonScan(kernels, orders)`; `choose` picks the schedule for a shape and a batch."""
 
-    def __init__(
-        self, kernels: ScanKernels, orders: Sequence[Order], choose: ChooseSchedule = choose_gpu_schedule
-    ) -> None:
+    def __init__(self, kernels: ScanKernels, orders: Sequence[Order], choose: ChooseSchedule = choose_gpu_schedule) -> None:
         self.kernels, self.orders, self.choose = kernels, tuple(orders), choose
         self._built: dict[tuple[Shape, Schedule, torch.device], _Built] = {}
         self._lock = threading.Lock()

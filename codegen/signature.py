@@ -18,6 +18,9 @@ from scanlang.source import Span
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
+Dimension = str | tuple[str]
+"""A letter (`B`, `H`, `W`, `K`, `C`), or the label of a size in a tuple of its own: a program may call a size `C`."""
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -30,8 +33,7 @@ class Argument:
     span: Span
 
     @property
-    def dimensions(self) -> tuple[str | tuple[str], ...]:
-        """A letter each, a label in a tuple of its own: a program may call a size `C`."""
+    def dimensions(self) -> tuple[Dimension, ...]:
         front = ("B", "H", "W") if self.kind != "param" else ()
         middle = ("K",) if self.per_direction else ()
         channel = ("C",) if self.kind != "shared" else ()
@@ -72,7 +74,7 @@ class Signature:
     def check(self, tensors: list[Tensor]) -> dict[str, int]:
         """The sizes by label, those fixed and those read off the shapes; a ScanError names every argument that does not fit."""
         found: list[Diagnostic] = []
-        seen: dict[str | tuple[str], tuple[Any, str]] = {"K": (self.directions, "the number of directions")}
+        seen: dict[Dimension, tuple[Any, str]] = {"K": (self.directions, "the number of directions")}
         seen.update({(label,): (size, "as the program says") for label, size in self.fixed.items()})
         for argument, tensor in zip(self.arguments, tensors, strict=True):
             finding = self._check_type(argument, tensor, tensors[0]) or self._check_shape(argument, tensor, seen)
@@ -93,7 +95,7 @@ class Signature:
             return WrongDevice(argument.span, argument.name, str(tensor.device), str(first.device))
         return None
 
-    def _check_shape(self, argument: Argument, tensor: Tensor, seen: dict[str | tuple[str], tuple[Any, str]]) -> Diagnostic | None:
+    def _check_shape(self, argument: Argument, tensor: Tensor, seen: dict[Dimension, tuple[Any, str]]) -> Diagnostic | None:
         shape = tuple(tensor.shape)
         if len(shape) != argument.rank:
             return WrongShape(argument.span, argument.name, shape, argument.wanted)

@@ -31,9 +31,9 @@ FIRST, MIDDLE, LAST = 0, 1, 2
 
 @dataclass(frozen=True)
 class ChunkFunction:
-    """A helper of the generated module: `results = name(parameters)`. `parameters` and `results` are names to be given by the caller.
+    """A helper of the generated module: `results = name(parameters)`.
 
-    `before` maps a result to the name of the parameter that it replaces: a state goes in as `b0_h` and comes out as `b7_h`.
+    `carried` pairs what goes in with what comes out for it: a state goes in as `b0_h` and comes out as `b7_h`.
     """
 
     name: str
@@ -265,7 +265,8 @@ def backward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     kernel: BackwardKernel = layout.kernels.backward
     lets = (*kernel.forward, *kernel.backward)
     local = local_names(kernel.reads, kernel.states, kernel.carries, (let.name for let in lets), (kernel.cotangent,))
-    results = [a.value for a in (*kernel.advances, *kernel.carry_advances, *kernel.accumulates)]
+    results = [advance.value for advance in (*kernel.advances, *kernel.carry_advances)]
+    results += [accumulate.value for accumulate in kernel.accumulates]
     results += [atom for gradient in kernel.gradients for atom in gradient.atoms]
     chunk = Chunk(layout, steps, local, uniform_names(kernel.reads, lets), Terms.of(lets, results))
     channels = layout.shape.channels

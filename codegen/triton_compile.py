@@ -1,10 +1,10 @@
 """Triton's compiler without the one pass that long straight-line kernels cannot afford.
 
-Triton's coalescing pass chooses a layout per load by walking everything that any value depends on, for every load: its time grows with
-the cube of a kernel's length (measured on a backward of 7 steps: 40 of 45 seconds). In the kernels that walk, lanes are
-channels and the layout that tensors begin with, lane by lane, is the one it would choose; machine code with 32 lanes is the same
-to the instruction. The pass is left out while this thread compiles such a kernel, and runs for everything else. Where a version of
-Triton keeps the pass elsewhere, nothing is changed and compiling takes longer.
+Triton's coalescing pass chooses a layout for every load by walking everything that depends on the same values: its time grows
+with the cube of a kernel's length (a backward of 7 steps with rank 12: 40 of 45 seconds). In the kernels that walk, lanes are
+channels, and the layout that tensors begin with is as good: with 32 lanes the machine code is the same to the instruction. So
+the pass is left out while this thread compiles such a kernel, and runs for everything else. Where a version of Triton keeps
+the pass elsewhere, nothing is changed and compiling takes longer.
 """
 
 from __future__ import annotations

@@ -21,10 +21,8 @@ _LOG1P = (
 
 def helper_texts(text: str, compute: str) -> list[str]:
     """The definitions of the helpers that `text` calls, those they call included, in a fixed order."""
-    found: list[str] = []
-    for name in ("exp", "reciprocal", "log1p", "tanh", "floor_div", "floor_mod"):
-        if re.search(rf"(?<![\w.]){name}\(", text):
-            found.append(_fixed(name, compute))
+    names = ("exp", "reciprocal", "log1p", "tanh", "floor_div", "floor_mod")
+    found = [_fixed(name, compute) for name in names if re.search(rf"(?<![\w.]){name}\(", text)]
     for kind, bits, place in sorted(set(re.findall(r"\b(float16|bfloat16|float32)_of_(32|64)_(\d)\(", text))):
         found.append(_unpack(kind, int(bits), int(place)))
     counts = sorted({(int(lanes), int(count)) for count, lanes in re.findall(r"\bsums_of_(\d+)_over_(\d+)\(", text)})
@@ -52,7 +50,10 @@ def _fixed(name: str, compute: str) -> str:
             ]
             return _function("log1p(q)", body)
         case "exp", _:
-            body = ['"""As one multiplication and ex2.approx; results below 2**-126 are zero."""', f"return tl.exp2(x * {LOG2_E!r})"]
+            body = [
+                '"""A multiplication and one instruction (ex2.approx); results below 2**-126 are zero."""',
+                f"return tl.exp2(x * {LOG2_E!r})",
+            ]
             return _function("exp(x)", body)
         case "reciprocal", _:
             body = [

@@ -246,7 +246,7 @@ class Program:
             if self.backward:
                 writer.line("i_chunk -= 1")
             places = {
-                "o_cell": f"o_start + {number} * {steps * stride}" if stride >= 0 else f"o_start - {number} * {-steps * stride}",
+                "o_cell": f"o_start {'-' if stride < 0 else '+'} {number} * {steps * abs(stride)}",
                 "states": self._states_at("i_chunk"),
                 "STRIDE": str(stride),
             }

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import assert_never
 
 from scanlang.codegen.kernel import Atom, Let
@@ -137,13 +136,13 @@ def free_names(statements: Sequence[Statement]) -> list[str]:
     assigned = {statement.target for statement in statements}
     found: dict[str, None] = {}
     for statement in statements:
-        found.update(dict.fromkeys(sorted(statement.reads - assigned)))  # type: ignore[arg-type]
+        found.update(dict.fromkeys(sorted(statement.reads - assigned)))
     return list(found)
 
 
 def origin_text(span: Span | None) -> str:
     """`selective.scan:9`; empty without a span."""
-    return f"{PurePath(span.source.name).name}:{span.line}" if span else ""
+    return span.origin if span else ""
 
 
 # ---- expressions

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ class Span:
     @property
     def text(self) -> str:
         return self.source.text[self.start : self.end]
+
+    @property
+    def origin(self) -> str:
+        """`selective.scan:9`: the place as generated code names it, the same wherever the file lies."""
+        return f"{PurePath(self.source.name).name}:{self.line}"
 
     def __str__(self) -> str:
         return f"{self.source.name}:{self.line}:{self.column}"

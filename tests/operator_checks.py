@@ -84,7 +84,8 @@ TEXTS = {
     "formula": GATED.format(clauses="input x, g  directions f, reverse(f), flip(f, w)  merge mean"),
     "projected-channels": GATED.format(clauses="directions raster, reverse(columns)  project g, K, Q from x"),
     "projected-all": GATED.format(
-        clauses="input u, z  directions raster, transpose(f)  project x from u bias  project K, g, Q from u  merge y[0] * z - y[1]"
+        clauses="input u, z  directions raster, transpose(f)  project x from u bias  project K, g, Q from u"
+        "  merge y[0] * z - y[1]"
     ),
     "tiles": GATED.format(clauses="input x, g  directions tiles, reverse(phases)").replace(
         "recurrence",
@@ -115,7 +116,9 @@ recurrence both(state n, rank r) {
   e       = where(x > 0.1, 0.5, 0.9) * e + max(x, sum(n: B[n]))
   y       = m * sqrt(1 + e * e) + min(m, x)
 }
-scan both(dim, state = 2, rank = 3) { directions raster, reverse(columns)  recur both(state = state, rank = rank)  merge mean }""",
+scan both(dim, state = 2, rank = 3) { directions raster, reverse(columns)
+  recur both(state = state, rank = rank)  merge mean
+}""",
 }
 
 SELECTIVE_NAMES = {

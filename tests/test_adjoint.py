@@ -259,7 +259,8 @@ SMOOTH = ("softplus", "sigmoid", "silu", "tanh", "gelu")
 @pytest.mark.parametrize("function", [*SMOOTH, "relu", "abs"])
 def test_functions_and_slopes_are_finite_for_large_arguments(function: str, dtype: torch.dtype) -> None:
     """Through the whole operator, as the backend computes them: at ±100, at ±10000, at 0 and near it."""
-    text = f"recurrence r(state n) {{ input x param p[n] h[n] = 0.5 * h[n] + {function}(x) + p[n] * {function}(p[n])  y = sum(n: h[n]) }}"
+    update = f"h[n] = 0.5 * h[n] + {function}(x) + p[n] * {function}(p[n])"
+    text = f"recurrence r(state n) {{ input x param p[n] {update}  y = sum(n: h[n]) }}"
     loaded = one_direction(text, "r")
     op = scanlang.compile(loaded)
     values = [100.0, -100.0, 1e4, -1e4, 88.0, -88.0, -104.0, 17.0, -17.0, 1.0, -1.0, 1e-3, -1e-3, 1e-20, 0.0, 30.0, -30.0]

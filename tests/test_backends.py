@@ -142,7 +142,8 @@ from scanlang.testing import assert_matches_reference, draw_inputs
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     for clause in ("merge mean", "merge sum(k: y[k]) * x"):
-        text = "import std.selective grid h, w scan s(dim) { directions raster, columns recur selective(state = 2, rank = 2) " + clause + " }"
+        scan = "directions raster, columns recur selective(state = 2, rank = 2) " + clause
+        text = "import std.selective grid h, w scan s(dim) { " + scan + " }"
         program = scanlang.loads(text)
         op = scanlang.compile(program)
         for grid in ((3, 4), (9, 8)):

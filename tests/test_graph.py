@@ -119,7 +119,10 @@ def test_parameters_alone_are_computed_before_the_loop() -> None:
 
 def test_what_mixes_parameters_and_inputs_stays_in_the_loop() -> None:
     text = """grid h, w
-    recurrence r(state n) { input x  param a, b[n]  h[n] = sigmoid(a * b[n]) * h[n] + exp(a) * x + a  y = sum(n: b[n]) * sum(n: h[n]) }
+    recurrence r(state n) {
+      input x  param a, b[n]
+      h[n] = sigmoid(a * b[n]) * h[n] + exp(a) * x + a  y = sum(n: b[n]) * sum(n: h[n])
+    }
     scan s(dim) { directions raster  recur r(state = 2) }"""
     step = scanlang.loads(text).graph().step
     assert [str(equation).split(" = ")[1] for equation in step.prologue] == ["sigmoid(a * b[n])", "exp(a)", "sum(n: b[n])"]

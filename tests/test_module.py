@@ -16,7 +16,8 @@ from scanlang.testing import assert_close, reference
 
 
 def core_of(clauses: str, channels: int = 6, **sizes: int) -> scanlang.Scan2d:
-    text = f"import std.selective grid h, w scan s(dim, state = 2, rank = 3) {{ recur selective(state = state, rank = rank) {clauses} }}"
+    recur = "recur selective(state = state, rank = rank)"
+    text = f"import std.selective grid h, w scan s(dim, state = 2, rank = 3) {{ {recur} {clauses} }}"
     return scanlang.Scan2d(scanlang.loads(text), channels=channels, **sizes)
 
 
@@ -138,7 +139,8 @@ def test_what_is_not_projected_is_given_by_name() -> None:
     shared = {name: torch.randn(1, 3, 4, 2, 2, dtype=torch.float64) for name in ("B", "C")}
     expected = reference(
         scanlang.loads(
-            "import std.selective grid h, w scan s(dim) { recur selective(state = 2, rank = 3) directions raster, columns project low from x }"
+            "import std.selective grid h, w scan s(dim) { recur selective(state = 2, rank = 3) "
+            "directions raster, columns project low from x }"
         ),
         None, x=x, **shared, **dict(core.named_parameters()),
     )  # fmt: skip

@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ MODULES = {
 LONG = {name for name in MODULES if "fp32" in name or "sm80" in name}
 
 
-@lru_cache(maxsize=None)
+@cache
 def layout_of(name: str) -> tuple[Layout, int]:
     states, rank, channels, side, dtype, capability = MODULES[name]
     kernels, orders = cross(state=states, rank=rank) if name.startswith("cross") else gated()
@@ -58,7 +58,7 @@ def layout_of(name: str) -> tuple[Layout, int]:
     return Layout(kernels, orders, choose_gpu_schedule(kernels, orders, shape, 1), shape), capability
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(name: str) -> tuple[KernelCode, ...]:
     return compile_module(*layout_of(name))
 

@@ -49,7 +49,7 @@ def interpret(
 ) -> Array:
     """The result `(B, H, W, C)` of a scan graph on `arrays` (by name), in float64.
 
-    `sizes` (`{"state": 16}`) are those that no array shows: of a projected map, or of a state that nothing else is indexed like.
+    `sizes` (`{"state": 16}`) are those that no array shows: of a projected map, or of a state that alone has its index.
     """
     height, width = grid
     flat = {name: np.asarray(array, np.float64) for name, array in arrays.items()}

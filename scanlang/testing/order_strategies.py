@@ -49,7 +49,7 @@ def _splits(draw: st.DrawFn, axis: str, axes: Axes) -> list[str]:
 def walks(draw: st.DrawFn, axes: Axes = AXES) -> str:
     """`walk h by 3 from 2, ~w, -h`: every feature of walks, in any nesting of the loops."""
     left = [draw(_splits(axis, axes)) for axis in axes]
-    loops = []
+    loops: list[str] = []
     while left[0] or left[1]:
         taken = draw(st.sampled_from([loops_of for loops_of in left if loops_of]))
         directions = ("", "-", "~", "~~") if loops else ("", "-")

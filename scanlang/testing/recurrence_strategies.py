@@ -93,10 +93,11 @@ def _expression(draw: st.DrawFn, scope: _Scope, bound: tuple[str, ...], states: 
 def _update(draw: st.DrawFn, scope: _Scope, name: str, own: tuple[str, ...]) -> str:
     """A state's update, linear in its old value in one of many ways of writing it."""
     forms = (
-        "{decay} * {state} + {drive}", "{state} * {decay} + {drive}", "{drive} + {decay} * {state}", "{drive} - {state} * {decay}",
-        "{state} + {gate} * ({drive} - {state})", "({gate} * {state} + {drive}) / (1 + abs({any}))",
-        "-({decay} * {state} - {drive})", "where({condition}, {decay} * {state}, {state} / 2) + {drive}",
-        "(1 - {gate}) * {drive} + {gate} * {state}", "{state} * 0.5 + {gate} * ({state} * 0.25) + {drive}",
+        "{decay} * {state} + {drive}", "{state} * {decay} + {drive}", "{drive} + {decay} * {state}",
+        "{drive} - {state} * {decay}", "{state} + {gate} * ({drive} - {state})",
+        "({gate} * {state} + {drive}) / (1 + abs({any}))", "-({decay} * {state} - {drive})",
+        "where({condition}, {decay} * {state}, {state} / 2) + {drive}", "(1 - {gate}) * {drive} + {gate} * {state}",
+        "{state} * 0.5 + {gate} * ({state} * 0.25) + {drive}",
     )  # fmt: skip
     form = draw(st.sampled_from(forms))
     state = written(name, own)
@@ -119,7 +120,7 @@ def random_recurrences(draw: st.DrawFn, name: str = "random") -> RandomRecurrenc
     sizes = tuple(draw(st.integers(1, 3)) for _ in indices)
     pool = list(draw(st.permutations(NAMES)))
     some_indices = st.lists(st.sampled_from(indices), unique=True, max_size=2).map(tuple)
-    inputs: dict[str, tuple[str, ...]] = {"x": ()} | ({"g": ()} if draw(st.booleans()) else {})
+    inputs: dict[str, tuple[str, ...]] = dict.fromkeys(("x", "g")[: draw(st.integers(1, 2))], ())
     shared = {pool.pop(): draw(some_indices) for _ in range(draw(st.integers(1, 3)))}
     params = {pool.pop(): draw(some_indices) for _ in range(draw(st.integers(0, 3)))}
     scope = _Scope(indices, {**inputs, **shared}, {**inputs, **shared, **params})

@@ -55,7 +55,8 @@ def reference(program: Program, scan: str | None = None, /, **tensors: Tensor) -
     ranks = torch.argsort(positions, dim=1)
     placed = torch.stack([output[:, rank] for output, rank in zip(outputs, ranks, strict=True)])
     maps = {name: value.flatten(1, 2) for name, value in given.items() if name in checked.inputs}
-    return merge(checked.merge, placed, maps).unflatten(1, (height, width))
+    merged = merge(checked.merge, placed, maps)
+    return merged.reshape(merged.shape[0], height, width, merged.shape[-1])
 
 
 def _maps(scan: CheckedScan) -> tuple[str, ...]:
