@@ -34,6 +34,10 @@ ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 DEFAULT_EMITS = {"cpu": ("c", "so", "report"), "gpu": ("triton", "ptx", "cubin", "report")}
 
 
+class UnknownArchitecture(ValueError):
+    """The target is an architecture that the installed assembler does not know."""
+
+
 def compile_to_folder(
     path: Path,
     folder: Path,
@@ -128,9 +132,16 @@ class Job:
 
     @cached_property
     def machine_code(self) -> tuple[KernelCode, ...]:
+        from triton.runtime.errors import PTXASError
+
         from scanlang.codegen.machine_code import compile_module
 
-        return compile_module(self.layout, int(self.target.removeprefix("sm_")), self.triton_text)
+        try:
+            return compile_module(self.layout, int(self.target.removeprefix("sm_")), self.triton_text)
+        except PTXASError as error:
+            if "gpu-name" not in str(error):
+                raise
+            raise UnknownArchitecture(f"Triton {version('triton')} does not know it") from error
 
     def emit(self, what: str) -> dict[str, str | bytes]:
         """The files of one stage, by name."""

@@ -26,7 +26,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
 def initial_value(
     expression: Expr | None, indices: tuple[str, ...], sizes: Mapping[str, int], front: tuple[int, ...]
 ) -> Tensor:
-    """A parameter of shape `(*front, *sizes of indices)`, in float32; draws are made per element from torch's generator.
+    """A parameter of shape `(*front, *sizes of indices)`, in torch's default type; draws are made per element.
 
     Without an expression: U(-1/√n, 1/√n) where n is the product of the index sizes, as `nn.Linear`; zeros without indices.
     """
@@ -39,7 +39,7 @@ def initial_value(
     result = torch.empty(*front, *extents, dtype=torch.float64)
     for element in itertools.product(*map(range, extents)):
         result[..., *element] = _evaluate(expression, dict(zip(indices, element, strict=True)), front)
-    return result.float()
+    return result.to(torch.get_default_dtype())
 
 
 def _evaluate(expression: Expr, bound: Mapping[str, int], front: tuple[int, ...]) -> Tensor:

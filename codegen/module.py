@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,14 @@ from scanlang.check.program import CheckedScan
 from scanlang.check.sizes import evaluate_size, size_problem
 from scanlang.codegen.compile import compile_scan
 from scanlang.codegen.initial import initial_value
-from scanlang.diagnostics import ScanError
-from scanlang.errors import BadSize, MissingSize, ReservedName, WrongArguments, WrongShape
+from scanlang.codegen.signature import FLOATS
+from scanlang.diagnostics import Diagnostic, ScanError
+from scanlang.errors import BadSize, MissingSize, ReservedName, WrongArguments, WrongDevice, WrongShape, WrongType
 from scanlang.graph.interpret import project_name
 from scanlang.limits import LIMITS
 from scanlang.program import Program
+
+MAP_DIMENSIONS = 4
 
 
 class Scan2d(nn.Module):
@@ -84,6 +88,9 @@ class Scan2d(nn.Module):
         if len(inputs) > len(names):
             raise ScanError([WrongArguments(self.scan.span, (), (f"{len(inputs)} inputs",), names)])
         given = {**dict(zip(names, inputs, strict=False)), **keywords}
+        if len(given) < len(inputs) + len(keywords):
+            twice = tuple(f"a second {name}" for name in names[: len(inputs)] if name in keywords)
+            raise ScanError([WrongArguments(self.scan.span, (), twice, names)])
         missing = tuple(name for name in names if name not in given)
         if missing:
             raise ScanError([WrongArguments(self.scan.span, missing, (), names)])
@@ -104,10 +111,7 @@ class Scan2d(nn.Module):
         projection, directions = self.scan.projections[number], len(self.scan.directions)
         weight: Tensor = getattr(self, f"{project_name(number)}_weight")
         bias: Tensor | None = getattr(self, f"{project_name(number)}_bias", None)
-        x = given[projection.source]
-        if x.shape[-1] != self.channels:
-            finding = WrongShape(self.scan.span, projection.source, tuple(x.shape), f"(B, H, W, {self.channels})")
-            raise ScanError([finding])
+        x = self._projectable(projection.source, given[projection.source], weight)
         rows = functional.linear(x, weight.flatten(0, -2), None if bias is None else bias.flatten())
         rows = rows.unflatten(-1, (-1, weight.shape[-2])).expand(*x.shape[:-1], directions, weight.shape[-2])
         shapes = [self._shape(name) for name in projection.names]
@@ -116,6 +120,22 @@ class Scan2d(nn.Module):
             name: part.unflatten(-1, shape) if shape else part.squeeze(-1)
             for name, part, shape in zip(projection.names, parts, shapes, strict=True)
         }
+
+    def _projectable(self, name: str, x: object, weight: Tensor) -> Tensor:
+        """`x`, which a projection with that weight takes; else a ScanError that names it."""
+        if not isinstance(x, Tensor):
+            raise ScanError([WrongType(self.scan.span, name, f"a {type(x).__name__}", "a tensor")])
+        finding: Diagnostic | None = None
+        if x.dim() != MAP_DIMENSIONS or x.shape[-1] != self.channels:
+            finding = WrongShape(self.scan.span, name, tuple(x.shape), f"(B, H, W, {self.channels})")
+        elif x.device != weight.device:
+            finding = WrongDevice(self.scan.span, name, str(x.device), str(weight.device))
+        elif x.dtype != weight.dtype and not (x.dtype in FLOATS and torch.is_autocast_enabled(x.device.type)):
+            was, wanted = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, weight.dtype))
+            finding = WrongType(self.scan.span, name, was, f"{wanted}, as the module's weights are")
+        if finding is not None:
+            raise ScanError([finding])
+        return x
 
     def extra_repr(self) -> str:
         sizes = ", ".join(f"{label}={size}" for label, size in self.sizes.items())
@@ -129,6 +149,10 @@ def _sizes(scan: CheckedScan, channels: int | None, given: Mapping[str, int]) ->
     if unknown:
         raise ScanError([WrongArguments(scan.span, (), unknown, labels)])
     sizes = dict(given) if channels is None or not labels else {labels[0]: channels, **given}
+    for label, value in sizes.items():
+        _given_size(scan, label, value)
+        if label == labels[0] and channels not in (None, value):
+            raise ScanError([BadSize(scan.span, label, f"it is given twice, as {channels} and {value}")])
     for formal in scan.formals:
         if formal.label in sizes:
             continue
@@ -142,7 +166,14 @@ def _channels(scan: CheckedScan, channels: int | None, sizes: Mapping[str, int])
     """What was given, or the first formal's value."""
     if channels is None and not scan.formals:
         raise ScanError([WrongArguments(scan.span, ("channels",), (), ("channels",))])
-    return _size(scan, "channels", Fraction(sizes[scan.formals[0].label] if channels is None else channels))
+    return _given_size(scan, "channels", sizes[scan.formals[0].label] if channels is None else channels)
+
+
+def _given_size(scan: CheckedScan, label: str, value: object) -> int:
+    """A size that the caller gives: an integer, of any library."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ScanError([BadSize(scan.span, label, f"it is {value!r}, which is not an integer")])
+    return _size(scan, label, Fraction(int(value)))
 
 
 def _size(scan: CheckedScan, label: str, value: Fraction, limit: int = LIMITS.integer) -> int:

@@ -22,6 +22,8 @@ from scanlang.codegen.backend import choose_backend
 from scanlang.codegen.executable import Executable, Saved
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.codegen.signature import flattened, signature_of
+from scanlang.diagnostics import ScanError
+from scanlang.errors import WrongArguments
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.maps.verify import verify_size
 from scanlang.source import Span
@@ -76,7 +78,10 @@ class CompiledScan:
         """The names of the arguments, in the order of `torch_op`."""
         return self.signature.names
 
-    def __call__(self, /, **given: Tensor) -> Tensor:
+    def __call__(self, /, *positional: Tensor, **given: Tensor) -> Tensor:
+        if positional:
+            unknown = (f"an argument without a name{f' ({len(positional)} of them)' if len(positional) > 1 else ''}",)
+            raise ScanError([WrongArguments(self.signature.span, (), unknown, self.signature.names)])
         tensors = self.signature.in_order(given)
         self.signature.check(tensors)
         save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

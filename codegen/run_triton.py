@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from scanlang.codegen.build_triton import build_triton
-from scanlang.codegen.choose_gpu_schedule import choose_chunks, choose_gpu_schedule
+from scanlang.codegen.choose_gpu_schedule import choose_gpu_schedule
 from scanlang.codegen.emit_triton import CELL_BLOCK, emit_triton
 from scanlang.codegen.executable import Saved
 from scanlang.codegen.kernel import Parameter, ScanKernels, Stream
@@ -45,11 +45,15 @@ class TritonScan:
     def __init__(self, kernels: ScanKernels, orders: Sequence[Order], choose: ChooseSchedule = choose_gpu_schedule) -> None:
         self.kernels, self.orders, self.choose = kernels, tuple(orders), choose
         self._built: dict[tuple[Shape, Schedule, torch.device], _Built] = {}
+        self._chosen: dict[tuple[Shape, int, torch.device], _Built] = {}
+        self._chunks: dict[tuple[int, int], int] = {}
         self._lock = threading.Lock()
 
     def chunk(self, grid: tuple[int, int]) -> int:
-        probe = Shape(*grid, 1, ())
-        return self.choose(self.kernels, self.orders, probe, 1).backward_chunk
+        size = (int(grid[0]), int(grid[1]))  # a kernel is made for one size, so a traced size is fixed here
+        if size not in self._chunks:
+            self._chunks[size] = self.choose(self.kernels, self.orders, Shape(*size, 1, ()), 1).backward_chunk
+        return self._chunks[size]
 
     def forward(self, arrays: Mapping[str, Tensor], grid: tuple[int, int], save: bool) -> tuple[Tensor, Saved]:
         call = _Call(self, arrays, grid)
@@ -63,6 +67,8 @@ class TritonScan:
 
     def built(self, shape: Shape, batch: int, device: torch.device) -> _Built:
         """The module for a shape, made on first use."""
+        if (known := self._chosen.get((shape, batch, device))) is not None:
+            return known
         schedule = self.choose(self.kernels, self.orders, shape, batch)
         key = (shape, schedule, device)
         with self._lock:
@@ -70,7 +76,7 @@ class TritonScan:
                 layout = Layout(self.kernels, self.orders, schedule, shape)
                 text = emit_triton(self.kernels, self.orders, schedule, shape)
                 self._built[key] = _Built(layout, build_triton(text, self.kernels.name), _table(layout, device))
-            return self._built[key]
+            return self._chosen.setdefault((shape, batch, device), self._built[key])
 
 
 def _table(layout: Layout, device: torch.device) -> Tensor | None:
@@ -165,7 +171,8 @@ class _Call:
 
     def merge_backward(self, cotangent: Tensor, saved: Saved, found: dict[str, Tensor]) -> Tensor:
         """The gradients of the partial outputs; those of the merge's own inputs go to `found`."""
-        made = {name: self.like(self.arrays[name].dtype) for name in self.layout.merge_inputs}
+        added = {stream.name for stream in self.kernels.streams}  # the recurrence's share comes on top, before rounding
+        made = {n: self.like(None if n in added else self.arrays[n].dtype) for n in self.layout.merge_inputs}
         partials = self.like(rows=self.layout.directions)
         given = {"partials": saved.partials, **self.merge_inputs(), "cotangent": cotangent, "d_partials": partials}
         self.cells_kernel("merge_adjoint", {**given, **{f"g_{name}": array for name, array in made.items()}})
@@ -212,6 +219,3 @@ class _Call:
         walks = name in ("forward", "backward")
         with on_device, without_coalescing() if walks else contextlib.nullcontext():
             getattr(self.built.module, name)[(programs,)](**arguments, num_warps=warps, enable_fp_fusion=True)
-
-
-__all__ = ["TritonScan", "choose_chunks"]

@@ -39,8 +39,11 @@ EMITS = (
     "cubin",
     "report",
 )
+CPU_EMITS, GPU_EMITS = ("c",), ("triton", "ptx", "cubin")
+OLDEST_ARCHITECTURE = 70
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
 WIDEST_IN_TERMINAL = 32
+MOST_CELLS = 2**31
 
 
 def parse_size(_context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
@@ -50,7 +53,10 @@ def parse_size(_context: click.Context, parameter: click.Parameter, text: str | 
     match = re.fullmatch(r"([0-9]{1,5})[x×]([0-9]{1,5})", text)
     if match is None or not int(match[1]) or not int(match[2]):
         raise click.BadParameter(f"{text!r} is no grid size such as 8x12 (rows x columns)", param=parameter)
-    return int(match[1]), int(match[2])
+    height, width = int(match[1]), int(match[2])
+    if height * width > MOST_CELLS:
+        raise click.BadParameter(f"{text!r} has {height * width:,} cells; there may be {MOST_CELLS:,}", param=parameter)
+    return height, width
 
 
 def parse_sizes(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[tuple[int, int]]:
@@ -63,16 +69,18 @@ def parse_target(_context: click.Context, parameter: click.Parameter, text: str)
     if not re.fullmatch(r"cpu|sm_[1-9][0-9]{1,2}", text):
         message = f"{text!r} is no target: cpu, or an NVIDIA architecture such as sm_80 or sm_90"
         raise click.BadParameter(message, param=parameter)
+    if text != "cpu" and int(text.removeprefix("sm_")) < OLDEST_ARCHITECTURE:
+        raise click.BadParameter(f"{text!r} is too old: sm_{OLDEST_ARCHITECTURE} is the first that works", param=parameter)
     return text
 
 
-def wants_colour(stream: IO[Any]) -> bool:
-    """NO_COLOR says no, FORCE_COLOR says yes, else a terminal gets colour."""
+def wants_colour(stream: IO[Any] | None) -> bool:
+    """NO_COLOR says no, FORCE_COLOR says yes, else a terminal gets colour. A stream closed by the caller is None."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR", "0") not in ("", "0"):
         return True
-    return stream.isatty()
+    return stream is not None and stream.isatty()
 
 
 def fail(message: str) -> NoReturn:
@@ -114,6 +122,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             fail(f"{place}{error.strerror or error}")
         except click.ClickException:
             raise
+        except MemoryError:
+            fail("there is not enough memory for this")
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "scanlang":
                 report_own_mistake()
@@ -194,6 +204,8 @@ def read(file: str) -> bytes:
     from scanlang.limits import LIMITS
 
     if file == "-":
+        if sys.stdin is None:
+            fail("standard input is closed")
         return sys.stdin.buffer.read(LIMITS.text + 1)
     with open(file, "rb") as stream:
         return stream.read(LIMITS.text + 1)
@@ -292,6 +304,8 @@ def show(file: str, orders: tuple[str, ...], size: tuple[int, int], output: str 
 
     _, verified = read_program(file, [size])
     drawable = drawable_orders(verified)
+    if not drawable:
+        fail(f"{click.format_filename(file)}: there is no order to draw")
     named = [(name, drawable[name].positions(height, width)) for name in chosen(orders, drawable)]
     if output is not None:
         from scanlang.files import write_atomically
@@ -351,18 +365,27 @@ def compile_command(
 
     The folder gets readable modules, their machine code, report.txt and report.json.
     """
-    from scanlang.codegen.driver import compile_to_folder
+    for emit in emits:
+        if emit in (GPU_EMITS if target == "cpu" else CPU_EMITS):
+            other = "--target sm_90, for example" if target == "cpu" else "--target cpu"
+            raise click.UsageError(f"--emit {emit}: there is none for {target}; it needs {other}")
+    if target != "cpu" and os.environ.get("TRITON_INTERPRET") == "1":
+        raise click.UsageError("TRITON_INTERPRET=1 makes Triton interpret kernels; unset it to compile them")
+    from scanlang.codegen.driver import UnknownArchitecture, compile_to_folder
 
-    written = compile_to_folder(
-        Path(file),
-        Path(output),
-        scan=scan,
-        target=target,
-        size=size,
-        channels=channels,
-        dtype=DTYPES[dtype],
-        emits=emits,
-    )
+    try:
+        written = compile_to_folder(
+            Path(file),
+            Path(output),
+            scan=scan,
+            target=target,
+            size=size,
+            channels=channels,
+            dtype=DTYPES[dtype],
+            emits=emits,
+        )
+    except UnknownArchitecture as error:
+        raise click.UsageError(f"--target {target}: {error}") from None
     for path in written:
         click.echo(f"wrote {click.format_filename(path)}")
 

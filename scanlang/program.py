@@ -29,6 +29,9 @@ class Program:
     def __init__(self, source: Source, verified: VerifiedProgram) -> None:
         self.source, self.verified = source, verified
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Program, (self.source, self.verified)
+
     @property
     def checked(self) -> CheckedProgram:
         return self.verified.mapped.checked

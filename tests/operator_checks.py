@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import scanlang
+from scanlang.codegen.executable import Executable
+from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.testing import assert_matches_reference, draw_inputs
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -102,7 +105,7 @@ scan fading(dim, state = 2) { directions raster, reverse(raster)  recur fading(s
 recurrence choosing(state n) {
   input x  shared B[n]  param a
   e    = exp(a * x)
-  h[n] = where(e + x + a + B[n] + x * a < 1, tanh(where(x < 0.1, 0.5, a)), 0.7) * h[n] + where(x < 0.1, B[n], x)
+  h[n] = where(e + x + a + B[n] + 0.2 < 1, tanh(where(x < 0.1, 0.5, a)), 0.7) * h[n] + where(x < 0.1, B[n], x)
   y    = sum(n: where(x < 0.1, h[n], e)) + where(e * x * a + x - a + 0.3 > 0.2, x, a)
 }
 scan choosing(dim, state = 2) { directions raster, reverse(raster)  recur choosing(state = state) }""",
@@ -121,6 +124,7 @@ scan both(dim, state = 2, rank = 3) { directions raster, reverse(columns)
 }""",
 }
 
+BACKWARD_CHECKS = ("test_schema", "test_faketensor")  # the backward has no derivative of its own
 SELECTIVE_NAMES = {
     "u": "x", "p": "B", "reduced": "low", "o": "C", "skip": "D", "decay": "A_log", "shift": "dt_bias", "widen": "dt_weight",
 }  # fmt: skip
@@ -163,6 +167,9 @@ def opcheck(name: str, grid: tuple[int, int] = (3, 5), device: str = "cpu", **dr
     tensors = draw_inputs(op, grid, device=device, **drawn)  # type: ignore[arg-type]
     plain = tuple(tensors[argument] for argument in op.arguments)
     torch.library.opcheck(op.torch_op, plain, {"save": False})
+    result, states, partials = op.torch_op(*plain, save=True)
+    backward = getattr(torch.ops.scanlang, op.torch_op._schema.name.split("::")[1] + "_backward").default
+    torch.library.opcheck(backward, (result.clone(), states, partials, *plain), test_utils=BACKWARD_CHECKS)
     torch.library.opcheck(op.torch_op, tuple(tensor.requires_grad_() for tensor in plain), {"save": True})
 
 
@@ -181,3 +188,32 @@ def check_torch_compile(name: str, backend: str, device: str = "cpu", dynamic: b
         for key, value in results(compiled, tensors).items():
             torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-6, msg=lambda m, key=key: f"{key}: {m}")
     torch._dynamo.reset()
+
+
+class Through(torch.autograd.Function):
+    """An executable under autograd, without the registered operator between: equal scans share one of those."""
+
+    @staticmethod
+    def forward(ctx: Any, executable: Executable, op: scanlang.CompiledScan, *tensors: Tensor) -> Tensor:
+        ctx.executable, ctx.op, ctx.tensors = executable, op, tensors
+        result, ctx.saved = executable.forward(op.flatten(tensors), op.grid(tensors), True)
+        like = op.output_like(tensors)
+        return result.view(*like.shape[:3], like.shape[-1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        arrays, flat = ctx.op.flatten(ctx.tensors), gradient.flatten(1, 2).contiguous()
+        found = ctx.executable.backward(flat, ctx.saved, arrays, ctx.op.grid(ctx.tensors))
+        gradients = zip(ctx.op.arguments, ctx.tensors, strict=True)
+        return None, None, *(found[name].to(tensor.dtype).reshape(tensor.shape) for name, tensor in gradients)
+
+
+def through(backend: Callable[..., Executable], op: scanlang.CompiledScan) -> Callable[..., Tensor]:
+    """`op`, run by a backend of choice: `CpuScan`, `TorchScan`, `TritonScan`."""
+
+    def run(**given: Tensor) -> Tensor:
+        tensors = [given[name] for name in op.arguments]
+        executable = backend(lower_to_kernels(op.graph, op.signature.check(tensors)), op.graph.orders)
+        return Through.apply(executable, op, *tensors)
+
+    return run

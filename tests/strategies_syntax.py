@@ -74,9 +74,7 @@ parameters = node(nodes.Operand, names, indices, optional(expressions))
 declarations = node(nodes.Declaration, st.sampled_from(("input", "shared")), several(inputs, 1)) | node(
     nodes.Declaration, st.just("param"), several(parameters, 1)
 )
-targets = plain_names | st.sampled_from(
-    ("input", "shared", "param", "merge", "share", "recur", "project", "directions")
-)
+targets = plain_names | st.sampled_from(("input", "shared", "param", "merge", "share", "recur", "project", "directions"))
 equations = node(nodes.Equation, targets, indices, expressions)
 
 clauses = (

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -101,36 +100,7 @@ def test_the_torch_backend_runs_any_program(data: st.DataObject, text: str) -> N
     loaded = scanlang.loads(text)
     op = scanlang.compile(loaded)
     tensors = data.draw(inputs(op, grids(4), batches=(0, 1, 2), channels=(1, 2)))
-    assert_matches_reference(through("torch", op), loaded, tensors)
-
-
-class Through(torch.autograd.Function):
-    """An executable under autograd, without the registered operator between: equal scans share one of those."""
-
-    @staticmethod
-    def forward(ctx: Any, executable: Executable, op: scanlang.CompiledScan, *tensors: Tensor) -> Tensor:
-        ctx.executable, ctx.op, ctx.tensors = executable, op, tensors
-        result, ctx.saved = executable.forward(op.flatten(tensors), op.grid(tensors), True)
-        like = op.output_like(tensors)
-        return result.view(*like.shape[:3], like.shape[-1])
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        arrays, flat = ctx.op.flatten(ctx.tensors), gradient.flatten(1, 2).contiguous()
-        found = ctx.executable.backward(flat, ctx.saved, arrays, ctx.op.grid(ctx.tensors))
-        gradients = zip(ctx.op.arguments, ctx.tensors, strict=True)
-        return None, None, *(found[name].to(tensor.dtype).reshape(tensor.shape) for name, tensor in gradients)
-
-
-def through(backend: str, op: scanlang.CompiledScan) -> Callable[..., Tensor]:
-    """`op`, run by a backend of choice."""
-
-    def run(**given: Tensor) -> Tensor:
-        tensors = [given[name] for name in op.arguments]
-        executable = BACKENDS[backend](lower_to_kernels(op.graph, op.signature.check(tensors)), op.graph.orders)
-        return Through.apply(executable, op, *tensors)
-
-    return run
+    assert_matches_reference(through(TorchScan, op), loaded, tensors)
 
 
 # ---- no compiler

@@ -137,6 +137,12 @@ def test_bytes_that_are_no_program_are_findings(folder: Path, data: bytes) -> No
         ["compile", "good.scan", "-o", "out", "--dtype", "int8"],
         ["compile", "good.scan", "-o", "out", "--emit", "everything"],
         ["compile", "good.scan", "-o", "out", "--channels", "0"],
+        ["compile", "good.scan", "-o", "out", "--target", "sm_10"],
+        ["compile", "good.scan", "-o", "out", "--emit", "ptx"],
+        ["compile", "good.scan", "-o", "out", "--emit", "triton"],
+        ["compile", "good.scan", "-o", "out", "--emit", "c", "--target", "sm_90"],
+        ["compile", "good.scan", "-o", "out", "--size", "99999x99999"],
+        ["check", "good.scan", "--size", "99999x99999"],
         ["explain", "S999"],
         ["explane", "S201"],
     ],
@@ -153,6 +159,33 @@ def test_an_unreadable_folder_is_exit_code_2(folder: Path) -> None:
     result = run("show", "good.scan", "-o", "file/o.svg")
     assert result.exit_code == 2
     assert "file" in result.output
+
+
+def test_a_file_without_orders_is_not_drawn(folder: Path) -> None:
+    (folder / "empty.scan").write_text("", encoding="utf-8")
+    result = run("show", "empty.scan", "-o", "o.svg")
+    assert result.exit_code == 2
+    assert "no order" in result.output
+    assert not (folder / "o.svg").exists()
+
+
+@pytest.mark.parametrize(("closed", "arguments", "status"), [(0, "check -", 2), (1, "check broken.scan", 1)])
+def test_a_closed_stream_is_no_traceback(folder: Path, closed: int, arguments: str, status: int) -> None:
+    code = (
+        f"import os, sys; os.close({closed}); os.execv(sys.executable, [sys.executable, '-m', 'scanlang.cli', *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", code, *arguments.split()]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == status
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.triton
+def test_an_architecture_that_triton_does_not_know(folder: Path) -> None:
+    result = run("compile", "good.scan", "-o", "out", "--target", "sm_999", "--size", "8x8", "--channels", "32")
+    assert result.exit_code == 2
+    assert "sm_999" in result.output
+    assert not (folder / "out").exists()
 
 
 def test_a_mistake_of_our_own_is_exit_code_2(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

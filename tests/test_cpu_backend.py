@@ -15,14 +15,11 @@ from torch import Tensor
 
 import scanlang
 from scanlang.codegen import run_c
-from scanlang.codegen.build_c import find_compiler
 from scanlang.codegen.c_order import Act, shorten_lifetimes, split_early
 from scanlang.codegen.kernel import Advance, Let
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.codegen.run_c import CpuScan
 from scanlang.codegen.schedule import Schedule
-
-pytestmark = pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 
 ORDERS = """
 import std.selective

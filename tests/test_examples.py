@@ -104,7 +104,6 @@ def test_receptive_fields(photo: torch.Tensor) -> None:
 
 
 def test_pictures(photo: torch.Tensor, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     program = scanlang.load(EXAMPLES / "cross_scan.scan")
     maps = torch.randn(1, 20, 28, 6)
     field = torch.rand(9, 11)

@@ -16,6 +16,10 @@ def test_text_and_bytes_into_new_folders(tmp_path: Path) -> None:
     assert write_atomically(str(tmp_path / "data"), b"\x00\r\n").read_bytes() == b"\x00\r\n"
 
 
+def test_a_name_that_is_no_text_is_written_with_a_backslash(tmp_path: Path) -> None:
+    assert write_atomically(tmp_path / "f", "x\udcff").read_bytes() == b"x\\udcff"
+
+
 def test_a_new_file_gets_the_usual_permissions(tmp_path: Path) -> None:
     (tmp_path / "usual").write_text("")
     written = write_atomically(tmp_path / "new", "")

@@ -18,6 +18,7 @@ from operator_checks import (
     results,
 )
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import scanlang
 from scanlang.testing import TOLERANCES, assert_close, assert_matches_reference, draw_inputs, grids, inputs, programs
@@ -295,6 +296,31 @@ def test_nothing_is_saved_without_gradients() -> None:
     assert states.numel() == partials.numel() == 0
 
 
+class Calls(TorchDispatchMode):
+    """Records whether each call of a scan's operator was told to save."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.saves: list[bool] = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        if function.namespace == "scanlang":
+            self.saves.append((kwargs or {}).get("save", False))
+        return function(*args, **(kwargs or {}))
+
+
+def test_states_are_saved_only_where_a_backward_may_follow() -> None:
+    op = operator("merge-z")
+    plain = draw_inputs(op, (3, 5))
+    learned = {name: tensor.clone().requires_grad_(name == "D") for name, tensor in plain.items()}
+    with Calls() as calls:
+        op(**plain)
+        with torch.no_grad():
+            op(**learned)
+        op(**learned)
+    assert calls.saves == [False, False, True]
+
+
 @pytest.mark.parametrize("wanted", [("x",), ("A_log",), ("C", "D"), ("z",)])
 def test_gradients_of_some_arguments(wanted: tuple[str, ...]) -> None:
     op = operator("merge-z")
@@ -426,8 +452,8 @@ def test_every_mistake_is_named_at_once() -> None:
     assert "`dt_bias`" in text
 
 
-def test_positional_arguments_are_refused() -> None:
-    with pytest.raises(TypeError):
+def test_arguments_have_names() -> None:
+    with pytest.raises(scanlang.ScanError, match="does not know `an argument without a name`"):
         operator("cross")(torch.zeros(1))
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import os
 import subprocess
@@ -32,13 +31,13 @@ pytestmark = pytest.mark.triton
 TABLE = Path(__file__).parent / "triton_machine_code.json"
 SHARED_MEMORY = {80: 163 << 10, 90: 227 << 10, 120: 99 << 10}
 
-needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
-
 # name: (states, rank, channels, side, stream type, capability)
 MODULES = {
     "cross-N1-C96-56x56-bf16-sm90": (1, 6, 96, 56, "bfloat16", 90),
     "cross-N1-C96-56x56-fp32-sm90": (1, 6, 96, 56, "float32", 90),
     "cross-N1-C192-14x14-bf16-sm90": (1, 6, 192, 14, "bfloat16", 90),
+    "cross-N1-r12-C192-28x28-bf16-sm90": (1, 12, 192, 28, "bfloat16", 90),
+    "cross-N1-r48-C768-7x7-bf16-sm90": (1, 48, 768, 7, "bfloat16", 90),
     "cross-N16-C96-56x56-bf16-sm90": (16, 6, 96, 56, "bfloat16", 90),
     "cross-N16-C192-14x14-fp32-sm90": (16, 6, 192, 14, "float32", 90),
     "cross-N1-C96-56x56-bf16-sm80": (1, 6, 96, 56, "bfloat16", 80),
@@ -71,7 +70,6 @@ def module_parameters() -> list[object]:
     return [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in MODULES]
 
 
-@needs_triton
 @pytest.mark.parametrize("name", module_parameters())
 def test_machine_code(name: str) -> None:
     import triton
@@ -90,7 +88,6 @@ def test_machine_code(name: str) -> None:
                 assert value <= known[report.name][figure], f"{report.name}: {figure}"
 
 
-@needs_triton
 def test_this_triton_version_is_in_the_table() -> None:
     import triton
 
@@ -100,7 +97,6 @@ def test_this_triton_version_is_in_the_table() -> None:
         assert set(table[triton.__version__]) == set(MODULES)
 
 
-@needs_triton
 def test_a_walk_issues_the_instructions_its_loop_shows() -> None:
     forward, backward, _ = (code.report for code in compiled("cross-N1-C96-56x56-bf16-sm90"))
     assert 40 < forward.instructions_per_step < 60
@@ -109,7 +105,6 @@ def test_a_walk_issues_the_instructions_its_loop_shows() -> None:
     assert backward.exponentials_per_step == 3.0  # and one reciprocal square root
 
 
-@needs_triton
 def test_a_table_costs_some_instructions_more() -> None:
     layout, capability = layout_of("cross-N1-C96-56x56-bf16-sm90")
     table = Layout(layout.kernels, layout.orders, Schedule("table", "partials", 32, 8, 8), layout.shape)

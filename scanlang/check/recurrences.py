@@ -163,7 +163,9 @@ class RecurrenceChecker:
         self.check_new_name(declaration.kind, operand.name, operand.span)
         self.check_own_indices(operand.name, operand.indices, operand.span)
         if declaration.kind == "input" and operand.indices:
-            self.findings.report(NotSupportedYet(operand.span, f"`{written(operand.name, operand.indices)}`, an input with an index"))
+            self.findings.report(
+                NotSupportedYet(operand.span, f"`{written(operand.name, operand.indices)}`, an input with an index")
+            )
         if operand.initial is not None:
             check_initial(operand, self.findings)
         kind, span = declaration.kind, operand.span

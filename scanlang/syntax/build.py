@@ -18,9 +18,7 @@ from scanlang.syntax import nodes
 from scanlang.syntax.build_expression import ExpressionBuilder, build_integer, names_in, span_of, token_span, trees_in
 from scanlang.syntax.later import LATER_MERGES, LATER_ORDER_FUNCTIONS, LATER_ORDERS
 
-_LEVELS = frozenset(
-    {"binary", "negative", "call", "sum", "name", "integer", "float", "group", "order_name", "order_call"}
-)
+_LEVELS = frozenset({"binary", "negative", "call", "sum", "name", "integer", "float", "group", "order_name", "order_call"})
 
 
 def build_syntax(tree: ParseTree, source: Source) -> nodes.Program:
@@ -169,9 +167,7 @@ class _Builder:
         if label == "head" and index:
             self.reporter.report(NotSupportedYet(token_span(label, self.source), "`head`"))
         default = [self.expression.build(part) for part in trees_in(tree)]
-        return nodes.Formal(
-            str(label), str(index[0]) if index else None, default[0] if default else None, span=self.span(tree)
-        )
+        return nodes.Formal(str(label), str(index[0]) if index else None, default[0] if default else None, span=self.span(tree))
 
     def recurrence_definition(self, tree: ParseTree) -> nodes.RecurrenceDefinition:
         name = names_in(tree)[0]

@@ -168,8 +168,7 @@ def _attach(lines: list[_Line], comments: tuple[Span, ...]) -> tuple[list[_Line]
         else:
             leading.setdefault(index, []).append(comment)
     attached = [
-        replace(line, leading=tuple(leading.get(index, ())), trailing=trailing.get(index))
-        for index, line in enumerate(lines)
+        replace(line, leading=tuple(leading.get(index, ())), trailing=trailing.get(index)) for index, line in enumerate(lines)
     ]
     return attached, tuple(leading.get(len(lines), ()))
 

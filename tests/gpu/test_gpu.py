@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 
 import pytest
 import torch
-from operator_checks import PROGRAMS, assert_same_bits, check_torch_compile, opcheck, operator, program, results
+from operator_checks import assert_same_bits, operator, results
 from triton_checks import Case, check, cross, gated, gated_loop, selective_loop
 
 from scanlang.codegen.schedule import Schedule
-from scanlang.testing import assert_matches_reference, draw_inputs
+from scanlang.testing import draw_inputs
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU"),
-    pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed"),
-]
+pytestmark = pytest.mark.gpu
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 
@@ -59,12 +54,6 @@ def test_a_second_recurrence(dtype: torch.dtype) -> None:
     check(Case(kernels, orders, gated_loop, lambda y: y.sum(0) / 2, (14, 20), 96, None, dtype), "cuda")
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_programs_match_the_reference(name: str) -> None:
-    op = operator(name)
-    assert_matches_reference(op, program(name), draw_inputs(op, (9, 12), batch=2, channels=40, seed=3, device="cuda"))
-
-
 def test_cpu_and_gpu_agree() -> None:
     op = operator("cross")
     tensors = draw_inputs(op, (12, 20), batch=2, channels=96, seed=4)
@@ -73,25 +62,8 @@ def test_cpu_and_gpu_agree() -> None:
         torch.testing.assert_close(on_gpu[name].cpu(), value, rtol=1e-4, atol=1e-4, msg=lambda m, name=name: f"{name}: {m}")
 
 
-def test_empty_batch() -> None:
-    op = operator("cross")
-    found = results(op, draw_inputs(op, (5, 6), batch=0, channels=8, device="cuda"))
-    assert found[""].shape == (0, 5, 6, 8)
-
-
-@pytest.mark.parametrize("name", ["cross", "gated"])
-def test_opcheck(name: str) -> None:
-    opcheck(name, device="cuda")
-
-
-def test_torch_compile() -> None:
-    check_torch_compile("cross", "inductor", "cuda")
-
-
 def test_more_than_two_to_the_31_elements() -> None:
     """One map of 2**31 + elements in bfloat16: offsets of images need 64 bits."""
-    if torch.cuda.mem_get_info()[0] < 60 << 30:
-        pytest.skip("needs 60 GiB of free GPU memory")
     kernels, orders = cross("rows, reverse(rows)", state=1, rank=1)
     batch, grid, channels = 2731, (64, 64), 192
     assert batch * grid[0] * grid[1] * channels > 2**31

@@ -68,6 +68,16 @@ def test_inputs_in_any_layout(name: str) -> None:
     assert_same_bits(results(op, dense), results(op, strided))
 
 
+@pytest.mark.parametrize("name", ["cross", "merge-z"])
+def test_expanded_gradients(name: str) -> None:
+    op = operator(name)
+    leaves = [{n: t.requires_grad_() for n, t in draw_inputs(op, (5, 7), device="cuda").items()} for _ in range(2)]
+    op(**leaves[0]).sum().backward()  # one number, expanded
+    (op(**leaves[1]) * torch.ones(2, 5, 7, 3, device="cuda")).sum().backward()
+    for argument in op.arguments:
+        assert torch.equal(leaves[0][argument].grad, leaves[1][argument].grad), argument
+
+
 @pytest.mark.parametrize("name", MAIN)
 def test_same_bits_on_a_second_run(name: str) -> None:
     op = operator(name)
