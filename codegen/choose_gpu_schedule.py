@@ -28,8 +28,8 @@ def choose_gpu_schedule(kernels: ScanKernels, orders: Sequence[Order], shape: Sh
     """The schedule for one size. Its chunks depend on the orders and on H × W alone, never on the batch."""
     chunk, backward_chunk, nest = choose_chunks(values_held(kernels), orders, shape.height, shape.width)
     blocks = -(-shape.channels // LANES)
-    merge = "turns" if kernels.merge_scale is not None and batch * blocks >= PROGRAMS else "partials"
-    return Schedule("nest" if nest else "table", merge, LANES, chunk, backward_chunk)
+    in_turns = kernels.merge_scale is not None and batch * blocks >= PROGRAMS
+    return Schedule("nest" if nest else "table", "turns" if in_turns else "partials", LANES, chunk, backward_chunk)
 
 
 def values_held(kernels: ScanKernels) -> int:

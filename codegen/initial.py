@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor
@@ -38,7 +38,8 @@ def initial_value(
         return torch.empty(*front, *extents).uniform_(-bound, bound)
     result = torch.empty(*front, *extents, dtype=torch.float64)
     for element in itertools.product(*map(range, extents)):
-        result[..., *element] = _evaluate(expression, dict(zip(indices, element, strict=True)), front)
+        place: tuple[Any, ...] = (..., *element)
+        result[place] = _evaluate(expression, dict(zip(indices, element, strict=True)), front)
     return result.to(torch.get_default_dtype())
 
 

@@ -124,6 +124,31 @@ scan both(dim, state = 2, rank = 3) { directions raster, reverse(columns)
 }""",
 }
 
+HARD_NAMES = tuple(
+    [
+        "states",
+        "save",
+        "gradient",
+        "self",
+        "partials",
+        "d_x",
+        "cells",
+        "sums",
+        "width",
+        "real",
+        "double",
+        "int",
+        "vec",
+        "tl",
+        "p_x",
+        "x_ptr",
+        "y_",
+        "K",
+        "C",
+        "H",
+    ]
+)
+"""Names of a program that a generator may want for itself."""
 BACKWARD_CHECKS = ("test_schema", "test_faketensor")  # the backward has no derivative of its own
 SELECTIVE_NAMES = {
     "u": "x", "p": "B", "reduced": "low", "o": "C", "skip": "D", "decay": "A_log", "shift": "dt_bias", "widen": "dt_weight",
@@ -139,6 +164,19 @@ def program(name: str) -> scanlang.Program:
 @cache
 def operator(name: str) -> scanlang.CompiledScan:
     return scanlang.compile(program(name))
+
+
+def program_with_name(name: str) -> scanlang.Program:
+    """A shared input of this name, and a parameter called like its gradient."""
+    return scanlang.loads(f"""grid h, w
+    recurrence r(state n) {{
+      input x
+      shared {name}[n], y
+      param d_{name}
+      h[n] = sigmoid(d_{name} + {name}[n]) * h[n] + x
+      out = y * sum(n: h[n])
+    }}
+    scan s(dim) {{ directions raster, columns recur r(state = 2) merge y[0] * x + y[1] }}""")
 
 
 def check(name: str, grid: tuple[int, int], **drawn: object) -> None:

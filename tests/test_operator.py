@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_checks import (
+    HARD_NAMES,
     PROGRAMS,
     SELECTIVE_NAMES,
     assert_same_bits,
@@ -15,6 +16,7 @@ from operator_checks import (
     opcheck,
     operator,
     program,
+    program_with_name,
     results,
 )
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -176,41 +178,9 @@ def _check_random_program(data: st.DataObject, text: str, most: int) -> None:
     assert_matches_reference(op, loaded, data.draw(inputs(op, grids(most), channels=(1, 2, 9))))
 
 
-NAMES = (
-    "states",
-    "save",
-    "gradient",
-    "self",
-    "partials",
-    "d_x",
-    "cells",
-    "sums",
-    "width",
-    "real",
-    "double",
-    "int",
-    "vec",
-    "tl",
-    "p_x",
-    "y_",
-    "K",
-    "C",
-    "H",
-)
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HARD_NAMES)
 def test_names_that_generated_code_uses(name: str) -> None:
-    text = f"""grid h, w
-    recurrence r(state n) {{
-      input x
-      shared {name}[n], y
-      param d_{name}
-      h[n] = sigmoid(d_{name} + {name}[n]) * h[n] + x
-      out = y * sum(n: h[n])
-    }}
-    scan s(dim) {{ directions raster, columns recur r(state = 2) merge y[0] * x + y[1] }}"""
-    loaded = scanlang.loads(text)
+    loaded = program_with_name(name)
     op = scanlang.compile(loaded)
     assert_matches_reference(op, loaded, draw_inputs(op, (2, 3)))
 

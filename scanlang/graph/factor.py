@@ -68,7 +68,8 @@ def _product(factors: Iterable[Value]) -> Value:
     for one in factors:
         groups.setdefault(tuple(sorted(free_indices(one))), []).append(one)
     products: list[Value] = [reduce(multiply, groups[key]) for key in sorted(groups, key=lambda key: (len(key), key))]
-    return reduce(multiply, products, ONE)
+    unit: Value = ONE
+    return reduce(multiply, products, unit)
 
 
 def _signed(negative: bool, value: Value) -> Value:

@@ -202,7 +202,8 @@ class _Environment:
             case IndexValue(index):
                 return np.full((1, 1), float(bound[index]))
             case Read(name, indices) | Previous(name, indices):
-                return np.asarray(self.values[name][..., *(bound[i] for i in indices)])
+                element: tuple[Any, ...] = (..., *(bound[i] for i in indices))
+                return np.asarray(self.values[name][element])
             case Total(index, body):
                 terms = [self.compute(body, {**bound, index: i}) for i in range(self.sizes[index])]
                 return np.asarray(np.sum(np.stack(np.broadcast_arrays(*terms)), axis=0))
@@ -216,6 +217,6 @@ def _merge(graph: ScanGraph, taken: dict[str, Any]) -> Array:
     outputs = {name: value.array if isinstance(value, _Map) else value for name, value in taken.items()}
     if graph.merge in ("sum", "mean"):
         total = np.sum(np.stack(list(outputs.values())), axis=0)
-        return total / graph.directions if graph.merge == "mean" else total
+        return np.asarray(total / graph.directions if graph.merge == "mean" else total)
     assert not isinstance(graph.merge, str)
     return _Environment({}, outputs).compute(graph.merge, {})
