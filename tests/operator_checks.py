@@ -124,30 +124,10 @@ scan both(dim, state = 2, rank = 3) { directions raster, reverse(columns)
 }""",
 }
 
-HARD_NAMES = tuple(
-    [
-        "states",
-        "save",
-        "gradient",
-        "self",
-        "partials",
-        "d_x",
-        "cells",
-        "sums",
-        "width",
-        "real",
-        "double",
-        "int",
-        "vec",
-        "tl",
-        "p_x",
-        "x_ptr",
-        "y_",
-        "K",
-        "C",
-        "H",
-    ]
-)
+HARD_NAMES = (
+    "states", "save", "gradient", "self", "partials", "d_x", "cells", "sums", "width", "real", "double", "int", "vec", "tl",
+    "p_x", "x_ptr", "y_", "K", "C", "H",
+)  # fmt: skip
 """Names of a program that a generator may want for itself."""
 BACKWARD_CHECKS = ("test_schema", "test_faketensor")  # the backward has no derivative of its own
 SELECTIVE_NAMES = {

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_checks import PROGRAMS, assert_same_bits, operator, results
+from operator_checks import PROGRAMS, assert_same_bits, operator, results, through
 from torch import Tensor
 
 import scanlang
