@@ -6,7 +6,7 @@ import importlib.util
 import warnings
 from collections.abc import Sequence
 
-from scanlang.codegen.build_c import find_compiler
+from scanlang.codegen.cpu.build_c import find_compiler
 from scanlang.codegen.executable import Executable
 from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.run_torch import TorchScan
@@ -23,11 +23,11 @@ def choose_backend(kernels: ScanKernels, orders: Sequence[Order], device: str, s
     if device == "cuda":
         if importlib.util.find_spec("triton") is None:
             raise ScanError([NoBackend(span, device, "Triton is not installed: pip install scanlang[triton]")])
-        from scanlang.codegen.run_triton import TritonScan
+        from scanlang.codegen.gpu.run_triton import TritonScan
 
         return TritonScan(kernels, orders)
     if device == "cpu" and find_compiler() is not None:
-        from scanlang.codegen.run_c import CpuScan
+        from scanlang.codegen.cpu.run_c import CpuScan
 
         return CpuScan(kernels, orders)
     if device not in _warned:

@@ -24,8 +24,8 @@ from scanlang.graph.scan_graph import ScanGraph
 from scanlang.program import Program, load
 
 if TYPE_CHECKING:
-    from scanlang.codegen.machine_code import KernelCode
-    from scanlang.codegen.triton_layout import Layout
+    from scanlang.codegen.gpu.machine_code import KernelCode
+    from scanlang.codegen.gpu.triton_layout import Layout
 
 SIZE, CHANNELS = (56, 56), 96
 """What is compiled for when nothing is said: the first stage of VMamba-T at 224 × 224."""
@@ -102,15 +102,15 @@ class Job:
     @cached_property
     def schedule(self) -> Schedule:
         if self.target == "cpu":
-            from scanlang.codegen.run_c import cpu_schedule
+            from scanlang.codegen.cpu.run_c import cpu_schedule
 
             return cpu_schedule(self.kernels)
         return self.layout.schedule
 
     @cached_property
     def layout(self) -> Layout:
-        from scanlang.codegen.choose_gpu_schedule import choose_gpu_schedule
-        from scanlang.codegen.triton_layout import Layout, Shape
+        from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
+        from scanlang.codegen.gpu.triton_layout import Layout, Shape
 
         dtypes = tuple((stream.name, self.dtype) for stream in self.kernels.streams)
         dtypes += tuple((parameter.name, self.computing) for parameter in self.kernels.parameters)
@@ -120,13 +120,13 @@ class Job:
 
     @cached_property
     def c_text(self) -> str:
-        from scanlang.codegen.emit_c import emit_c
+        from scanlang.codegen.cpu.emit_c import emit_c
 
         return emit_c(self.kernels, self.schedule, "float64" if self.dtype == "float64" else "float32")
 
     @cached_property
     def triton_text(self) -> str:
-        from scanlang.codegen.emit_triton import emit_triton
+        from scanlang.codegen.gpu.emit_triton import emit_triton
 
         return emit_triton(self.kernels, self.graph.orders, self.schedule, self.layout.shape)
 
@@ -134,7 +134,7 @@ class Job:
     def machine_code(self) -> tuple[KernelCode, ...]:
         from triton.runtime.errors import PTXASError
 
-        from scanlang.codegen.machine_code import compile_module
+        from scanlang.codegen.gpu.machine_code import compile_module
 
         try:
             return compile_module(self.layout, int(self.target.removeprefix("sm_")), self.triton_text)
@@ -172,7 +172,7 @@ class Job:
         return "".join(f"{name:<16}{value}\n" for name, value in asdict(self.schedule).items())
 
     def shared_object(self) -> bytes:
-        from scanlang.codegen.build_c import build_c
+        from scanlang.codegen.cpu.build_c import build_c
 
         return build_c(self.c_text, self.scan).read_bytes()
 
@@ -203,7 +203,7 @@ class Job:
 
     def versions(self) -> dict[str, str]:
         if self.target == "cpu":
-            from scanlang.codegen.build_c import compiler_version, find_compiler
+            from scanlang.codegen.cpu.build_c import compiler_version, find_compiler
 
             return {"scanlang": version("scanlang"), "cc": compiler_version(find_compiler() or "cc")}
         return {"scanlang": version("scanlang"), "triton": version("triton")}

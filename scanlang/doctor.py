@@ -33,7 +33,7 @@ def package_version(package: str) -> str:
 
 
 def compiler() -> str:
-    from scanlang.codegen.build_c import compiler_version, find_compiler
+    from scanlang.codegen.cpu.build_c import compiler_version, find_compiler
 
     command = find_compiler()
     if command is None:

@@ -16,10 +16,10 @@ from operator_checks import PROGRAMS, assert_same_bits, operator, results, throu
 from torch import Tensor
 
 import scanlang
-from scanlang.codegen.build_c import find_compiler
+from scanlang.codegen.cpu.build_c import find_compiler
+from scanlang.codegen.cpu.run_c import CpuScan
 from scanlang.codegen.executable import Executable, Saved
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
-from scanlang.codegen.run_c import CpuScan
 from scanlang.codegen.run_torch import TorchScan
 from scanlang.graph.interpret import interpret
 from scanlang.testing import TOLERANCES, assert_close, assert_matches_reference, draw_inputs, grids, inputs, programs

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from scanlang.codegen import build_c
-from scanlang.codegen.build_c import BuildError, find_compiler, load_c
 from scanlang.codegen.cache import cache_folder
+from scanlang.codegen.cpu import build_c
+from scanlang.codegen.cpu.build_c import BuildError, find_compiler, load_c
 
 TEXT = "int answer(void) { return 42; }\n"
 
@@ -48,7 +48,7 @@ def test_another_text_or_processor_is_another_folder(own_cache: Path, monkeypatc
 
 
 def test_processes_build_at_once(own_cache: Path) -> None:
-    code = f"from scanlang.codegen.build_c import load_c; assert load_c({TEXT!r}, 'same').answer() == 42"
+    code = f"from scanlang.codegen.cpu.build_c import load_c; assert load_c({TEXT!r}, 'same').answer() == 42"
     running = [
         subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"SCANLANG_CACHE": str(own_cache)}) for _ in range(4)
     ]

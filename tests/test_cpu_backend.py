@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 import scanlang
-from scanlang.codegen import run_c
-from scanlang.codegen.c_order import Act, shorten_lifetimes, split_early
+from scanlang.codegen.cpu import run_c
+from scanlang.codegen.cpu.c_order import Act, shorten_lifetimes, split_early
+from scanlang.codegen.cpu.run_c import CpuScan
 from scanlang.codegen.kernel import Advance, Let
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
-from scanlang.codegen.run_c import CpuScan
 from scanlang.codegen.schedule import Schedule
 
 ORDERS = """

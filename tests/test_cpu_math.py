@@ -12,8 +12,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from scanlang.codegen.build_c import load_c
-from scanlang.codegen.c_math import Computing, prelude
+from scanlang.codegen.cpu.build_c import load_c
+from scanlang.codegen.cpu.c_math import Computing, prelude
 
 NAMES = ("exp", "log", "log1p", "tanh", "erf", "sqrt", "abs")
 Values = NDArray[np.float32] | NDArray[np.float64]

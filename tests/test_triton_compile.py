@@ -11,16 +11,17 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from scanlang.codegen.choose_gpu_schedule import choose_gpu_schedule
-from scanlang.codegen.emit_triton import emit_triton
-from scanlang.codegen.machine_code import KernelCode, KernelReport, compile_module, innermost_loops
+from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
+from scanlang.codegen.gpu.emit_triton import emit_triton
+from scanlang.codegen.gpu.machine_code import KernelCode, KernelReport, compile_module, innermost_loops
+from scanlang.codegen.gpu.triton_layout import Layout, Shape
 from scanlang.codegen.schedule import Schedule
-from scanlang.codegen.triton_layout import Layout, Shape
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
@@ -113,6 +114,19 @@ def test_a_table_costs_some_instructions_more() -> None:
     assert by_nest.instructions_per_step < by_table.instructions_per_step < by_nest.instructions_per_step + 20
 
 
+def test_other_versions_warn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scanlang.codegen.gpu import build_triton
+
+    build_triton._warn_of_untested_version.cache_clear()
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "3.7.1")
+    with pytest.warns(UserWarning, match=r"tested with Triton 3\.6 and 3\.9; this is 3\.7\.1"):
+        build_triton._warn_of_untested_version()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        build_triton._warn_of_untested_version()
+    build_triton._warn_of_untested_version.cache_clear()
+
+
 def test_innermost_loops_of_a_listing() -> None:
     listing = """
 .L_x_1:
@@ -134,7 +148,7 @@ def test_innermost_loops_of_a_listing() -> None:
 def test_the_text_is_the_same_in_every_process_and_passes_the_linter(tmp_path: Path) -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from test_triton_compile import layout_of\nfrom scanlang.codegen.emit_triton import emit_triton\n"
+        "from test_triton_compile import layout_of\nfrom scanlang.codegen.gpu.emit_triton import emit_triton\n"
         "l = layout_of('gated-N4-C96-14x14-bf16-sm90')[0]\n"
         "print(emit_triton(l.kernels, l.orders, l.schedule, l.shape), end='')"
     )

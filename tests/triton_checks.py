@@ -13,9 +13,9 @@ from operator_checks import program
 from torch import Tensor
 
 import scanlang
+from scanlang.codegen.gpu.run_triton import TritonScan
 from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
-from scanlang.codegen.run_triton import TritonScan
 from scanlang.codegen.schedule import Schedule
 from scanlang.maps.order import Order
 

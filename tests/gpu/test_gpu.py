@@ -67,7 +67,7 @@ def test_more_than_two_to_the_31_elements() -> None:
     kernels, orders = cross("rows, reverse(rows)", state=1, rank=1)
     batch, grid, channels = 2731, (64, 64), 192
     assert batch * grid[0] * grid[1] * channels > 2**31
-    from scanlang.codegen.run_triton import TritonScan
+    from scanlang.codegen.gpu.run_triton import TritonScan
 
     arrays = {"x": torch.zeros(batch, 4096, channels, dtype=torch.bfloat16, device="cuda")}
     arrays |= {s.name: torch.zeros(batch, 4096, 2, s.width, dtype=torch.bfloat16, device="cuda") for s in kernels.streams[1:]}

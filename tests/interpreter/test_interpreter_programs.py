@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from operator_checks import HARD_NAMES, program_with_name, through
 
 import scanlang
-from scanlang.codegen.run_triton import TritonScan
+from scanlang.codegen.gpu.run_triton import TritonScan
 from scanlang.testing import assert_matches_reference, draw_inputs, grids, inputs, programs
 
 

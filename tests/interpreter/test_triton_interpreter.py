@@ -11,9 +11,9 @@ from torch import Tensor
 from triton_checks import Case, check, cross, gated, gated_loop, selective_loop
 
 from scanlang.codegen.executable import Executable
+from scanlang.codegen.gpu.run_triton import TritonScan
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.codegen.run_torch import TorchScan
-from scanlang.codegen.run_triton import TritonScan
 from scanlang.codegen.schedule import Schedule
 from scanlang.testing import draw_inputs
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from scanlang.codegen.c_math import Computing, prelude
-from scanlang.codegen.c_scan import ScanWriter, gradient_pointer, kept_columns, pointer, shared_streams, sums_width
-from scanlang.codegen.c_text import Statements, Writer, comment, functions_of, names_in
+from scanlang.codegen.cpu.c_math import Computing, prelude
+from scanlang.codegen.cpu.c_scan import ScanWriter, gradient_pointer, kept_columns, pointer, shared_streams, sums_width
+from scanlang.codegen.cpu.c_text import Statements, Writer, comment, functions_of, names_in
 from scanlang.codegen.kernel import CellKernel, Parameter, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
 from scanlang.diagnostics import InternalError

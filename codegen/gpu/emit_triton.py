@@ -7,13 +7,13 @@ It does not choose anything: chunk, lanes, addressing and merge are the schedule
 
 from __future__ import annotations
 
+from scanlang.codegen.gpu.triton_chunks import ChunkFunction, backward_chunk, forward_chunk
+from scanlang.codegen.gpu.triton_helpers import helper_texts
+from scanlang.codegen.gpu.triton_layout import Entry, Layout, Shape
+from scanlang.codegen.gpu.triton_programs import Program
+from scanlang.codegen.gpu.triton_text import Writer, argument_texts, expression, number, origin_text
 from scanlang.codegen.kernel import CellKernel, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
-from scanlang.codegen.triton_chunks import ChunkFunction, backward_chunk, forward_chunk
-from scanlang.codegen.triton_helpers import helper_texts
-from scanlang.codegen.triton_layout import Entry, Layout, Shape
-from scanlang.codegen.triton_programs import Program
-from scanlang.codegen.triton_text import Writer, argument_texts, expression, number, origin_text
 from scanlang.graph.step import gradient_of
 from scanlang.maps.order import Order
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from scanlang.codegen.build_triton import build_triton
-from scanlang.codegen.emit_triton import emit_triton
-from scanlang.codegen.triton_compile import without_coalescing
-from scanlang.codegen.triton_layout import Entry, Layout
+from scanlang.codegen.gpu.build_triton import build_triton
+from scanlang.codegen.gpu.emit_triton import emit_triton
+from scanlang.codegen.gpu.triton_compile import without_coalescing
+from scanlang.codegen.gpu.triton_layout import Entry, Layout
 
 SPECIAL_FUNCTIONS = "MUFU"
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from scanlang.codegen.gpu.triton_layout import Shape, legal_walk
 from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.schedule import Schedule
-from scanlang.codegen.triton_layout import Shape, legal_walk
 from scanlang.maps.order import Order
 
 LANES = 32

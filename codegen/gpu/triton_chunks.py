@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from scanlang.codegen.kernel import Access, Accumulate, Atom, BackwardKernel, ForwardKernel, Let, Stream
-from scanlang.codegen.triton_helpers import WARP, lane_index
-from scanlang.codegen.triton_layout import Layout
-from scanlang.codegen.triton_terms import Terms
-from scanlang.codegen.triton_text import (
+from scanlang.codegen.gpu.triton_helpers import WARP, lane_index
+from scanlang.codegen.gpu.triton_layout import Layout
+from scanlang.codegen.gpu.triton_terms import Terms
+from scanlang.codegen.gpu.triton_text import (
     Statement,
     Writer,
     argument_texts,
@@ -23,6 +22,7 @@ from scanlang.codegen.triton_text import (
     number,
     origin_text,
 )
+from scanlang.codegen.kernel import Access, Accumulate, Atom, BackwardKernel, ForwardKernel, Let, Stream
 
 CONSTANTS = ("STRIDE", "TURN", "SAVE")
 FIRST, MIDDLE, LAST = 0, 1, 2

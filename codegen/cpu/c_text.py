@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
-from scanlang.codegen.c_math import Computing, number
-from scanlang.codegen.c_order import Act, Item, reads_of
+from scanlang.codegen.cpu.c_math import Computing, number
+from scanlang.codegen.cpu.c_order import Act, Item, reads_of
 from scanlang.codegen.kernel import Advance, Atom, Let
 from scanlang.source import Span
 

@@ -14,14 +14,14 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from scanlang.codegen.build_triton import build_triton
-from scanlang.codegen.choose_gpu_schedule import choose_gpu_schedule
-from scanlang.codegen.emit_triton import CELL_BLOCK, emit_triton
 from scanlang.codegen.executable import Saved
+from scanlang.codegen.gpu.build_triton import build_triton
+from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
+from scanlang.codegen.gpu.emit_triton import CELL_BLOCK, emit_triton
+from scanlang.codegen.gpu.triton_compile import without_coalescing
+from scanlang.codegen.gpu.triton_layout import Layout, Shape
 from scanlang.codegen.kernel import Parameter, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
-from scanlang.codegen.triton_compile import without_coalescing
-from scanlang.codegen.triton_layout import Layout, Shape
 from scanlang.maps.order import Order
 
 ChooseSchedule = Callable[[ScanKernels, Sequence[Order], Shape, int], Schedule]

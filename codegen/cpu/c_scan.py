@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from scanlang.codegen.c_math import Computing, number
-from scanlang.codegen.c_order import Act, Item, shorten_lifetimes, split_early
-from scanlang.codegen.c_text import Statements, Writer, names_in, names_of
+from scanlang.codegen.cpu.c_math import Computing, number
+from scanlang.codegen.cpu.c_order import Act, Item, shorten_lifetimes, split_early
+from scanlang.codegen.cpu.c_text import Statements, Writer, names_in, names_of
 from scanlang.codegen.kernel import Access, Advance, Atom, BackwardKernel, Let, Parameter, ScanKernels, Stream
 
 SIZES = ("int64_t image", "int64_t first", "int64_t last", "int64_t images", "int64_t steps", "int64_t channels")

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scanlang.codegen.build_c import load_c
-from scanlang.codegen.c_math import Computing
-from scanlang.codegen.c_scan import input_names, kept_columns, shared_streams, sums_width
-from scanlang.codegen.emit_c import emit_c, merge_name
+from scanlang.codegen.cpu.build_c import load_c
+from scanlang.codegen.cpu.c_math import Computing
+from scanlang.codegen.cpu.c_scan import input_names, kept_columns, shared_streams, sums_width
+from scanlang.codegen.cpu.emit_c import emit_c, merge_name
 from scanlang.codegen.executable import Saved
 from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.schedule import Schedule

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scanlang.codegen.gpu.triton_chunks import FIRST, LAST, MIDDLE, ChunkFunction
+from scanlang.codegen.gpu.triton_layout import Entry, Layout, Walk
+from scanlang.codegen.gpu.triton_text import Statement, Writer, argument_texts, expression, index_text, needed, origin_text
 from scanlang.codegen.kernel import BackwardKernel, ForwardKernel, Let, Stream
-from scanlang.codegen.triton_chunks import FIRST, LAST, MIDDLE, ChunkFunction
-from scanlang.codegen.triton_layout import Entry, Layout, Walk
-from scanlang.codegen.triton_text import Statement, Writer, argument_texts, expression, index_text, needed, origin_text
 from scanlang.maps.integers import Integer, Variable, substitute
 
 UNROLLED = 64
