@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from scanlang.check.sizes import evaluate_size
 from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
-from scanlang.codegen.report import CodeReport, Report, count_operations, count_traffic
+from scanlang.codegen.report import CodeReport, Report
 from scanlang.codegen.schedule import Schedule
 from scanlang.codegen.stages import adjoint_text, graph_summary, graph_text, kernels_text, maps_text, tree_text
+from scanlang.codegen.traffic import Sizes, count_operations, count_traffic
 from scanlang.files import write_atomically
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.program import Program, load
@@ -179,8 +180,7 @@ class Job:
     @cached_property
     def report(self) -> Report:
         kernels, verifications = self.kernels, self.program.verified.verifications
-        cells = self.size[0] * self.size[1]
-        forward, backward = count_traffic(kernels, self.schedule, cells, self.channels, ITEM_BYTES[self.dtype])
+        forward, backward = count_traffic(kernels, self.schedule, self.traffic_sizes())
         return Report(
             program=PurePath(self.program.source.name).name,
             scan=self.scan,
@@ -201,6 +201,14 @@ class Job:
             kernels=self.code_reports(),
         )
 
+    def traffic_sizes(self) -> Sizes:
+        from scanlang.codegen.cpu.run_c import GROUPS
+
+        groups = GROUPS if self.target == "cpu" else self.channels
+        item, computing = ITEM_BYTES[self.dtype], ITEM_BYTES[self.computing]
+        item = max(item, computing) if self.target == "cpu" else item  # narrower maps are widened first there
+        return Sizes(self.size[0] * self.size[1], self.channels, item, computing, groups)
+
     def versions(self) -> dict[str, str]:
         if self.target == "cpu":
             from scanlang.codegen.cpu.build_c import compiler_version, find_compiler
@@ -212,4 +220,12 @@ class Job:
         if self.target == "cpu":
             names = ("forward", "backward") if self.kernels.merge is None else ("forward", "backward", "merge", "merge_adjoint")
             return tuple(CodeReport(name) for name in names)
-        return tuple(CodeReport(**asdict(code.report)) for code in self.machine_code)
+        return tuple(_code_report(code) for code in self.machine_code)
+
+
+def _code_report(code: KernelCode) -> CodeReport:
+    """A kernel that does not walk has no steps to count instructions of."""
+    figures = asdict(code.report)
+    if not code.report.instructions_per_step:
+        figures |= dict.fromkeys(("instructions_per_step", "exponentials_per_step", "channels_per_step"))
+    return CodeReport(**figures)

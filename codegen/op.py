@@ -92,8 +92,6 @@ class CompiledScan:
         arguments = ", ".join(f"{a.name} {a.wanted}" for a in self.signature.arguments)
         return f"<scan {self.signature.scan}: {arguments} -> (B, H, W, C)>"
 
-    # ---- what the registered operators call
-
     def executable(self, tensors: Sequence[Tensor]) -> Executable:
         """The scan for the sizes and the device of `tensors`, made on first use."""
         sizes = {label: int(size) for label, size in self.signature.check(list(tensors)).items()}

@@ -4,34 +4,12 @@ code of every kernel. As text for people, as JSON for programs."""
 from __future__ import annotations
 
 import json
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scanlang.codegen.kernel import Let, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
-
-TRANSCENDENTAL = frozenset(["exp", "log", "log1p", "sqrt", "tanh", "erf"])
-
-
-@dataclass(frozen=True)
-class Traffic:
-    """Bytes of one pass over one image: `ideal` reads every input and writes every output once, `moved` is what the schedule
-    asks of memory (what a cache saves is not counted)."""
-
-    ideal: int
-    moved: int
-
-
-@dataclass(frozen=True)
-class Operations:
-    """Of one step, channel and direction."""
-
-    arithmetic: int
-    divisions: int
-    transcendental: int
+from scanlang.codegen.traffic import Operations, Traffic
 
 
 @dataclass(frozen=True)
@@ -86,10 +64,16 @@ class Report:
             f"{'per step and channel':<26}{'arithmetic':>12}{'divisions':>12}{'exp, log, …':>12}",
             _operations_line("forward", self.forward_operations),
             _operations_line("backward", self.backward_operations),
-            f"{'kernels':<26}{'registers':>12}{'spills':>12}{'shared':>12}{'instructions per step':>24}",
-            *(_kernel_line(kernel) for kernel in self.kernels),
+            *self._kernel_lines(),
         ]
         return "\n".join(lines) + "\n"
+
+    def _kernel_lines(self) -> list[str]:
+        if self.target == "cpu":
+            names = ", ".join(kernel.name for kernel in self.kernels)
+            return [f"functions {names} (registers and instructions: the C compiler does not tell them)"]
+        head = f"{'kernels':<26}{'registers':>12}{'spills':>12}{'shared':>12}{'instructions per step':>24}"
+        return [head, *(_kernel_line(kernel) for kernel in self.kernels)]
 
 
 def _plain(value: Any) -> Any:
@@ -117,43 +101,3 @@ def _kernel_line(kernel: CodeReport) -> str:
     if kernel.instructions_per_step:
         steps = f"{kernel.instructions_per_step:.1f} for {kernel.channels_per_step} channels"
     return f"  {kernel.name:<24}{cells[0]:>12}{cells[1]:>12}{cells[2]:>12}{steps:>24}"
-
-
-def count_operations(lets: Iterable[Let]) -> Operations:
-    """How many operations straight-line code takes, by kind."""
-    counts = Counter(
-        "transcendental" if let.function in TRANSCENDENTAL else "divisions" if let.function == "div" else "arithmetic"
-        for let in lets
-    )
-    return Operations(counts["arithmetic"], counts["divisions"], counts["transcendental"])
-
-
-def count_traffic(kernels: ScanKernels, schedule: Schedule, cells: int, channels: int, item: int) -> tuple[Traffic, Traffic]:
-    """Forward and backward traffic of one image with streams of `item` bytes a value."""
-    directions, blocks = kernels.directions, math.ceil(channels / (schedule.lanes or 16))
-    once = sum(_stream_values(stream, directions, channels) for stream in kernels.streams) * cells * item
-    again = sum(
-        _stream_values(stream, directions, channels) * (_readers(stream, directions, blocks)) for stream in kernels.streams
-    )
-    output = cells * channels * item
-    partial = cells * channels * 4 * directions
-    merging = 0 if directions == 1 else 2 * partial
-    states = 4 * len(kernels.forward.states) * directions * channels * math.ceil(cells / schedule.backward_chunk)
-    forward = Traffic(once + output, again * cells * item + output + merging)
-    gradients = sum(_stream_values(g.of, directions, channels) for g in kernels.backward.gradients) * cells * item
-    lane_partials = sum(
-        2 * cells * channels * 4 * directions for g in kernels.backward.gradients if g.of.lanes and not g.of.per_direction
-    )
-    block_partials = sum(2 * cells * directions * g.of.width * 4 * blocks for g in kernels.backward.gradients if not g.of.lanes)
-    moved = again * cells * item + directions * output + 2 * states + gradients + lane_partials + block_partials
-    return forward, Traffic(once + output + gradients, moved)
-
-
-def _stream_values(stream: Stream, directions: int, channels: int) -> int:
-    """Values of a stream at one cell."""
-    return (channels if stream.lanes else stream.width) * (directions if stream.per_direction else 1)
-
-
-def _readers(stream: Stream, directions: int, blocks: int) -> int:
-    """How many programs read a stream's values: every direction, unless it has its own; every block of channels, if shared."""
-    return (1 if stream.per_direction else directions) * (1 if stream.lanes else blocks)

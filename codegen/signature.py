@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -131,8 +130,3 @@ def flattened(argument: Argument, tensor: Tensor) -> Tensor:
     if argument.kind != "param":
         front = [front[0], front[1] * front[2], *front[3:]]
     return tensor.reshape(*front, *width).contiguous()
-
-
-def closest(name: str, names: tuple[str, ...]) -> str | None:
-    """The one of `names` that `name` may have meant."""
-    return next(iter(difflib.get_close_matches(name, names, n=1)), None)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from scanlang.codegen.kernel import Atom, Let
+from scanlang.codegen.kernel import PRIMITIVES, Atom, Let
 from scanlang.graph.values import Apply, Constant, IndexValue, Previous, Read, Total, Value
 from scanlang.source import Span
 
@@ -46,6 +46,7 @@ class Block:
         return name
 
     def let(self, function: str, *arguments: Atom, hint: str | None = None, origin: Span | None = None) -> Atom:
+        assert function in PRIMITIVES, function
         folded = _fold(function, arguments)
         if folded is not None:
             return folded

@@ -12,11 +12,22 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches, unified_diff
 from functools import wraps
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
+
+from scanlang.cli_options import (
+    CPU_EMITS,
+    DTYPES,
+    EMITS,
+    FILE,
+    GPU_EMITS,
+    PROGRAM,
+    parse_size,
+    parse_sizes,
+    parse_target,
+)
 
 if TYPE_CHECKING:
     from scanlang.diagnostics import Diagnostic
@@ -25,53 +36,7 @@ if TYPE_CHECKING:
 
 FINDINGS = 1
 FAILURE = 2
-EMITS = (
-    "syntax",
-    "checked",
-    "maps",
-    "graph",
-    "schedule",
-    "kernels",
-    "adjoint",
-    "triton",
-    "c",
-    "ptx",
-    "cubin",
-    "report",
-)
-CPU_EMITS, GPU_EMITS = ("c",), ("triton", "ptx", "cubin")
-OLDEST_ARCHITECTURE = 70
-DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
 WIDEST_IN_TERMINAL = 32
-MOST_CELLS = 2**31
-
-
-def parse_size(_context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
-    """`8x12`: rows and columns of a grid."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"([0-9]{1,5})[x×]([0-9]{1,5})", text)
-    if match is None or not int(match[1]) or not int(match[2]):
-        raise click.BadParameter(f"{text!r} is no grid size such as 8x12 (rows x columns)", param=parameter)
-    height, width = int(match[1]), int(match[2])
-    if height * width > MOST_CELLS:
-        raise click.BadParameter(f"{text!r} has {height * width:,} cells; there may be {MOST_CELLS:,}", param=parameter)
-    return height, width
-
-
-def parse_sizes(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[tuple[int, int]]:
-    parsed = (parse_size(context, parameter, text) for text in texts)
-    return [size for size in parsed if size is not None]
-
-
-def parse_target(_context: click.Context, parameter: click.Parameter, text: str) -> str:
-    """`cpu`, or an NVIDIA architecture: `sm_80`, `sm_90`."""
-    if not re.fullmatch(r"cpu|sm_[1-9][0-9]{1,2}", text):
-        message = f"{text!r} is no target: cpu, or an NVIDIA architecture such as sm_80 or sm_90"
-        raise click.BadParameter(message, param=parameter)
-    if text != "cpu" and int(text.removeprefix("sm_")) < OLDEST_ARCHITECTURE:
-        raise click.BadParameter(f"{text!r} is too old: sm_{OLDEST_ARCHITECTURE} is the first that works", param=parameter)
-    return text
 
 
 def wants_colour(stream: IO[Any] | None) -> bool:
@@ -136,15 +101,11 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 def print_versions(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
-        click.echo(f"scanlang {installed('scanlang')} (torch {installed('torch')}, triton {installed('triton')})")
+        from scanlang.doctor import package_version
+
+        scanlang, torch, triton = map(package_version, ("scanlang", "torch", "triton"))
+        click.echo(f"scanlang {scanlang} (torch {torch}, triton {triton})")
         context.exit()
-
-
-def installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -157,10 +118,6 @@ def main() -> None:
     scanlang show cross.scan --size 8x12
     scanlang compile cross.scan -o out --target sm_90
     """
-
-
-FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
-PROGRAM = click.Path(exists=True, dir_okay=False)
 
 
 @main.command()

@@ -3,7 +3,16 @@ finding of its stage, or hands on a value in which those mistakes cannot be any 
 
     text → tree → checked program → index maps → scan graph → schedule → kernels → operator → module
 
-This file holds the front end, which needs neither torch nor triton; `scanlang.codegen.driver` goes on from the graph.
+The passes up to the scan graph are the functions below and need neither torch nor triton. The rest, in `scanlang.codegen`:
+
+    lower_to_kernels     (ScanGraph, sizes) → ScanKernels     steps and their derived adjoint as straight-line code
+    choose_gpu_schedule  (ScanKernels, Shape) → Schedule      on the CPU `cpu_schedule`
+    emit_c               (ScanKernels, Schedule) → text       built and run by `cpu/`
+    emit_triton          (ScanKernels, Schedule) → text       built and run by `gpu/`
+    CompiledScan         ScanGraph → a torch operator         which picks the backend for the device at each call
+    Scan2d               Program → an `nn.Module`
+
+`codegen/driver.py` runs them one after another for `scanlang compile`, `codegen/op.py` at the first call of an operator.
 """
 
 from __future__ import annotations
@@ -11,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scanlang.check import Importer, check
 from scanlang.check.program import CheckedProgram
@@ -21,6 +31,9 @@ from scanlang.syntax.build import build_syntax
 from scanlang.syntax.nodes import Program as SyntaxProgram
 from scanlang.syntax.parse import parse_text
 from scanlang.syntax.text import read_source
+
+if TYPE_CHECKING:
+    from scanlang.graph.scan_graph import ScanGraph
 
 Sizes = Iterable[tuple[int, int]] | None
 
@@ -42,3 +55,12 @@ def read_program(path: str | PathLike[str], sizes: Sizes = None) -> tuple[Source
     """The front end from a file; raises OSError if it cannot be read."""
     source = read_source(Path(path))
     return source, check_text(source, Path(path).resolve().parent, sizes)
+
+
+def operator_graph(program: VerifiedProgram, scan: str) -> ScanGraph:
+    """A scan as the fused operator computes it: projections hoisted to grid order and left to the caller."""
+    from scanlang.graph.build import build_graph  # networkx, which checking does without
+    from scanlang.graph.passes import cut_projections, rewrite
+
+    written = build_graph(program.mapped.checked.scans[scan], program.scans[scan])
+    return cut_projections(rewrite(written))

@@ -11,11 +11,10 @@ from scanlang.check.program import CheckedProgram, CheckedScan
 from scanlang.diagnostics import ScanError
 from scanlang.errors import ScanNotChosen
 from scanlang.graph.build import build_graph
-from scanlang.graph.passes import cut_projections, rewrite
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.maps.order import Order
 from scanlang.maps.verify import VerifiedProgram
-from scanlang.pipeline import check_text, read_program
+from scanlang.pipeline import check_text, operator_graph, read_program
 from scanlang.source import Source, Span
 from scanlang.syntax.text import make_source
 
@@ -38,7 +37,11 @@ class Program:
 
     @cached_property
     def orders(self) -> Mapping[str, Order]:
-        """The program's own orders by name, in the order of the text."""
+        """Orders of this file and of those it imports, by name.
+
+        `orders[name].positions(h, w)[t]` is the index r * w + c of the cell visited at step t, `.ranks(h, w)` its inverse:
+        `map[positions]` is the sequence, `sequence[ranks]` the map.
+        """
         return MappingProxyType(dict(self.verified.orders))
 
     @cached_property
@@ -65,7 +68,7 @@ class Program:
 
     def operator_graph(self, scan: str | None = None) -> ScanGraph:
         """The scan as the fused operator computes it: projections hoisted to grid order and left to the caller."""
-        return cut_projections(rewrite(self.graph(scan)))
+        return operator_graph(self.verified, self.scan_name(scan))
 
     def __repr__(self) -> str:
         orders, scans = ", ".join(self.orders), ", ".join(self.scans)

@@ -87,13 +87,14 @@ clauses = (
 )
 
 span = {"name_span": st.just(NOWHERE)}
+formula_spans = {**span, "parameter_span": st.just(NOWHERE), "cell_span": st.just(NOWHERE)}
 library_paths = st.lists(plain_names, min_size=1, max_size=3).map(".".join)
 items = (
     node(nodes.Grid, several(bare_names, 1))
     | node(nodes.Import, library_paths, st.just(True))
     | node(nodes.Import, st.sampled_from(("mine.scan", "folder/ö.scan", "#.scan")), st.just(False))
     | node(nodes.OrderDefinition, names, orders, **span)
-    | node(nodes.FormulaDefinition, names, names, several(expressions, 1), **span)
+    | node(nodes.FormulaDefinition, names, names, several(expressions, 1), **formula_spans)
     | node(nodes.RecurrenceDefinition, names, formals, several(declarations | equations), **span)
     | node(nodes.ScanDefinition, names, formals, several(clauses), **span)
 )

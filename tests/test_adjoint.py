@@ -207,8 +207,6 @@ def test_renaming_never_captures() -> None:
         rename_indices(body, {"n": "m"})
 
 
-# ---- functions one by one
-
 ARGUMENTS = {
     "add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "min": 2, "max": 2, **dict.fromkeys(("exp", "log", "sqrt"), 1),
     **dict.fromkeys(("sigmoid", "silu", "softplus", "tanh", "relu", "gelu", "abs"), 1),

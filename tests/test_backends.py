@@ -103,8 +103,6 @@ def test_the_torch_backend_runs_any_program(data: st.DataObject, text: str) -> N
     assert_matches_reference(through(TorchScan, op), loaded, tensors)
 
 
-# ---- no compiler
-
 SCRIPT = """
 import warnings
 import torch, scanlang

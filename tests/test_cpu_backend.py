@@ -44,7 +44,6 @@ PROGRAMS = {
     "gated": "scan s(dim) { input x, g directions wave, columns recur gated(state = {n}) merge sum }",
     "merged": "scan s(dim) { input x, z directions rows, columns " + SELECTIVE + " merge (y[0] - y[1] * x) * silu(z) / 2 }",
 }
-GRADIENT_NAMES = {"gated": ("x", "g", "K", "Q", "lam")}
 SELECTIVE_NAMES = ("x", "low", "B", "C", "dt_weight", "dt_bias", "A_log", "D")
 
 

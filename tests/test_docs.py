@@ -133,9 +133,6 @@ def test_message_is_what_is_said(message: Block) -> None:
     assert message.text == message_text(message), "python tests/test_docs.py"
 
 
-# ---- tables of steps
-
-
 def orders_in(table: Block) -> list[str]:
     return [header.strip() for header in table.text.splitlines()[0].split(" | ")]
 
@@ -169,9 +166,6 @@ def test_order_in_the_text_is_one(order: str) -> None:
     assert steps(order.removeprefix("order "))
 
 
-# ---- Python
-
-
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_python_runs(document: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
@@ -186,9 +180,6 @@ def test_python_runs(document: Path, folder: Path, capsys: pytest.CaptureFixture
         runner.run(test, clear_globs=False)
         names.update(test.globs)
         assert runner.failures == 0, capsys.readouterr().out
-
-
-# ---- what the text lists
 
 
 def rows_with(word: str) -> list[list[str]]:
@@ -222,9 +213,6 @@ def test_functions_are_those_of_recurrences() -> None:
     ((_, of_one),), ((_, of_several),) = rows_with("functions of one"), rows_with("functions of several")
     assert set(re.findall(r"`(\w+)`", of_one)) == set(UNARY)
     assert set(re.findall(r"`(\w+)\(", of_several)) == set(RECURRENCE.functions) - set(UNARY)
-
-
-# ---- the grammar
 
 
 def texts() -> list[str]:

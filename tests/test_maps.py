@@ -144,9 +144,6 @@ def test_inverse_of_a_composition(first: WalkOrder, second: WalkOrder, size: tup
     assert np.array_equal(b.then(a.inverse).forward(moved, n0=h, n1=w)[0], steps)
 
 
-# ---- laws
-
-
 @given(orders(), SIZES)
 @settings(max_examples=30)
 def test_reverse_is_reversal_in_time(checked: CheckedOrder, size: tuple[int, int]) -> None:
@@ -218,9 +215,6 @@ def test_equality_ignores_names_and_long_chains_are_fine() -> None:
     assert Order("long", ("h", "w"), checked).positions(2, 3).tolist() == [0, 1, 2, 3, 4, 5]
 
 
-# ---- nests as generators want them
-
-
 def test_raster_is_one_run() -> None:
     nest = RASTER.nest
     assert nest is not None
@@ -269,9 +263,6 @@ def test_nests_of_plain_walks_divide_as_c_does(name: str) -> None:
     assert nest is not None
     for part in (*(loop.count for loop in nest.loops), nest.start, nest.stride, nest.length):
         assert divisions_are_plain(part, nest.ranges)
-
-
-# ---- sizes
 
 
 @pytest.mark.parametrize("size", [(0, 4), (3, -1), (2**20, 2**20)])

@@ -185,9 +185,6 @@ def test_names_that_generated_code_uses(name: str) -> None:
     assert_matches_reference(op, loaded, draw_inputs(op, (2, 3)))
 
 
-# ---- as a torch operator
-
-
 @pytest.mark.parametrize("name", ["cross", "gated", "merge-z", "projected-channels", "no-param"])
 def test_opcheck(name: str) -> None:
     opcheck(name)
@@ -344,9 +341,6 @@ def test_saved_state_is_a_fraction_of_the_features() -> None:
     assert 0 < states.numel() <= every_step / 4
 
 
-# ---- mistakes at the call
-
-
 def mistake(**changed: object) -> str:
     op = operator("share-names")
     tensors: dict[str, object] = {**draw_inputs(op, (3, 5)), **changed}
@@ -425,9 +419,6 @@ def test_every_mistake_is_named_at_once() -> None:
 def test_arguments_have_names() -> None:
     with pytest.raises(scanlang.ScanError, match="does not know `an argument without a name`"):
         operator("cross")(torch.zeros(1))
-
-
-# ---- sizes
 
 
 @pytest.mark.parametrize("label", ["K", "C", "B", "H", "state"])

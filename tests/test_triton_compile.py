@@ -142,9 +142,6 @@ def test_innermost_loops_of_a_listing() -> None:
     assert innermost_loops(listing) == [["LDG.E R3, desc[UR4][R4.64]", "BRA `(.L_x_2)"], ["BRA `(.L_x_3)"]]
 
 
-# ---- the text
-
-
 def test_the_text_is_the_same_in_every_process_and_passes_the_linter(tmp_path: Path) -> None:
     program = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"

@@ -45,7 +45,7 @@ def cpu_schedule(kernels: ScanKernels) -> Schedule:
     chunk = 8
     while chunk < 64 and 2 * chunk * kept <= 48 << 10:
         chunk *= 2
-    return Schedule("table", "turns", 0, chunk, chunk)
+    return Schedule("table", "turns" if kernels.merge is None else "partials", 0, chunk, chunk)
 
 
 class CpuScan:

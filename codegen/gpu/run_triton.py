@@ -111,8 +111,6 @@ class _Call:
         self.built = scan.built(shape, self.batch, self.device)
         self.layout = self.built.layout
 
-    # ---- buffers
-
     def empty(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         return torch.empty(shape, dtype=dtype or self.compute, device=self.device)
 
@@ -124,8 +122,6 @@ class _Call:
     def running(self, target: Tensor) -> Tensor:
         """Where directions in turn add up: the result itself if it has the computing type."""
         return target if target.dtype == self.compute else self.like()
-
-    # ---- the two passes
 
     def forward(self, save: bool) -> tuple[Tensor, Saved]:
         layout = self.layout
@@ -187,8 +183,6 @@ class _Call:
 
     def parameter_buffer(self, parameter: Parameter) -> Tensor:
         return self.empty(self.batch, self.layout.directions, self.channels, parameter.width)
-
-    # ---- launches
 
     def common(self) -> dict[str, object]:
         names = [*(s.name for s in self.kernels.streams), *(p.name for p in self.kernels.parameters)]

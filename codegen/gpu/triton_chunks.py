@@ -85,8 +85,6 @@ class Chunk:
     def table(self) -> bool:
         return self.layout.schedule.addressing == "table"
 
-    # ---- addresses
-
     def address(self, pointer: str, step: int, row: int, extra: int = 0) -> tuple[str, frozenset[str]]:
         """Where step `step` finds the `extra`-th element of its row of an array with `row` elements per cell."""
         tail = f" + {extra}" if extra else ""
@@ -107,8 +105,6 @@ class Chunk:
         if name not in self.addresses:
             wide = ".to(tl.int64)" if self.layout.wide else ""
             self.addresses[name] = Statement(name, text + wide, frozenset((read,)))
-
-    # ---- loads
 
     def load(self, target: str, address: tuple[str, frozenset[str]], lanes: bool, guard: str = "") -> None:
         text, reads = address
@@ -140,8 +136,6 @@ class Chunk:
 
     def _convert(self, target: str, raw: str) -> None:
         self.work.append(Statement(target, f"{raw}.to(tl.{self.compute})", frozenset((raw,))))
-
-    # ---- arithmetic
 
     def resolve(self, atom: Atom, step: int) -> str | None:
         """The name of an atom at a step; None for a number."""
@@ -181,8 +175,6 @@ class Chunk:
         if atom in self.uniform:
             return f"tl.full([LANES], 0.0, tl.{self.compute}) + {name}", frozenset((name,))
         return name, frozenset((name,))
-
-    # ---- stores
 
     def store(self, address: tuple[str, frozenset[str]], value: str, reads: Iterable[str], guard: str = "") -> None:
         text, names = address

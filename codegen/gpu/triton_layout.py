@@ -198,8 +198,6 @@ class Layout:
             raise ValueError(f"not every order is made of runs of a multiple of {chunk} steps")
         return tuple(walk for walk in walks if walk is not None)
 
-    # ---- arguments
-
     def pointer(self, name: str) -> Argument:
         return Argument(f"p_{name}", "*" + TYPES[self.shape.dtype(name)])
 

@@ -51,8 +51,6 @@ class Program:
     def reader(self) -> str:
         return f"{self.entry.name}_parameters"
 
-    # ---- the helper that loads parameters
-
     def write_reader(self, writer: Writer) -> None:
         """The function that loads the parameters of a direction and computes the prologue."""
         if not self.parameters:
@@ -88,8 +86,6 @@ class Program:
         shared = not isinstance(parameter, Stream) and parameter.shared
         channel = "o_c" if shared else "(i_k * C + o_c)"
         return channel if parameter.width == 1 else f"{channel} * {parameter.width}"
-
-    # ---- the kernel
 
     def write(self, writer: Writer) -> None:
         """A function per direction, and the kernel that calls the one of its program, or all of them in turn."""
@@ -198,8 +194,6 @@ class Program:
             return [*self.kernel.carries, *(a.accumulator for a in self.kernel.accumulates)]
         return list(self.kernel.states)
 
-    # ---- loops
-
     def _write_table(self, writer: Writer, k: int) -> None:
         cells, layout = self.layout.shape.cells, self.layout
         whole = cells // self.steps
@@ -270,7 +264,7 @@ class Program:
         else:
             writer.wrapped(f"{function.name}(", arguments, ")")
 
-    # ---- the end of the backward: gradients of the parameters
+    # The end of the backward: gradients of the parameters.
 
     def _write_end(self, writer: Writer, k: int) -> None:
         kernel, layout = self.kernel, self.layout

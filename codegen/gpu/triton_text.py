@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from scanlang.codegen.kernel import Atom, Let
+from scanlang.codegen.kernel import Let
 from scanlang.maps.integers import (
     Absolute,
     Add,
@@ -145,8 +145,6 @@ def origin_text(span: Span | None) -> str:
     return span.origin if span else ""
 
 
-# ---- expressions
-
 _INFIX = {
     "add": "+", "sub": "-", "mul": "*", "div": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=",
 }  # fmt: skip
@@ -193,10 +191,6 @@ def argument_texts(let: Let, names: Sequence[str | None], compute: str) -> list[
             assert isinstance(atom, float)
             texts.append(f"tl.full((), {number(atom)}, tl.{compute})" if typed else number(atom))
     return texts
-
-
-def is_number(atom: Atom) -> bool:
-    return not isinstance(atom, str)
 
 
 def index_text(value: Integer, level: int = 0) -> str:

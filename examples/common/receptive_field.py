@@ -34,8 +34,3 @@ def receptive_field(core: nn.Module, maps: Tensor) -> Tensor:
     direction = torch.randn(middle.shape, generator=torch.Generator().manual_seed(2))
     (gradient,) = torch.autograd.grad(middle, batch, direction)
     return gradient.square().mean((0, 3)).sqrt()
-
-
-def reached(field: Tensor, share: float = 0.01) -> float:
-    """The share of cells that move the output by more than `share` of what the cell itself does."""
-    return float((field > share * field.max()).double().mean())

@@ -169,10 +169,10 @@ class OrderResolver:
         if definition.parameter in self.axes:
             reason = f"`{definition.parameter}` is an axis of the grid"
             kind = "the parameter of a formula"
-            self.findings.report(ReservedName(definition.span, kind, definition.parameter, reason))
+            self.findings.report(ReservedName(definition.parameter_span, kind, definition.parameter, reason))
         if len(definition.cell) != len(self.axes):
             count = len(definition.cell)
-            self.findings.report(FormulaCell(definition.span, definition.name, count, self.axes))
+            self.findings.report(FormulaCell(definition.cell_span, definition.name, count, self.axes))
         names = FormulaNames((definition.parameter, *self.axes), self.findings)
         for coordinate in definition.cell:
             check_expression(coordinate, FORMULA, names, self.findings)

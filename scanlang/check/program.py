@@ -11,7 +11,7 @@ from typing import Literal
 from scanlang.source import Span
 from scanlang.syntax.nodes import Expr, Formal
 
-# ---- orders: axes are numbers (0 is the slowest of the raster), other orders are inlined
+# Orders: axes are numbers (0 is the slowest of the raster), other orders are inlined.
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,6 @@ class FlipOrder:
 CheckedOrder = WalkOrder | FormulaOrder | ReverseOrder | TransposeOrder | FlipOrder
 
 
-# ---- recurrences
-
-
 @dataclass(frozen=True)
 class CheckedOperand:
     """A declared name; its last dimensions run over `indices`. `initial` only for parameters."""
@@ -152,9 +149,6 @@ class CheckedRecurrence:
 
     def of_kind(self, kind: Literal["input", "shared", "param"]) -> tuple[CheckedOperand, ...]:
         return tuple(operand for operand in self.operands if operand.kind == kind)
-
-
-# ---- scans
 
 
 @dataclass(frozen=True)

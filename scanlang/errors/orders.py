@@ -358,3 +358,43 @@ order f(t) = (t % h, t // h)                              # right
     def label(self) -> str:
         digits = self.most.bit_length()
         return f"`{self.part}` may need {digits} bits {at_sizes(self.sizes)}, at most 62 are allowed"
+
+
+@dataclass(frozen=True)
+class GridSize(Diagnostic):
+    """`most` is how many cells there may be; `unproved` where that is because every step would have to be checked."""
+
+    code: ClassVar[str] = "S205"
+    explanation: ClassVar[str] = """\
+A grid has at least one cell along each axis and at most 2³¹ cells. A formula that is not proved for every size is checked
+step by step, on grids of at most 2²⁶ cells.
+
+```
+scanlang.load("shifted.scan", sizes=[(0, 14)])              # wrong: no cells
+scanlang.load("shifted.scan", sizes=[(40_000, 40_000)])     # wrong for a formula without a proof
+```
+```
+scanlang.load("shifted.scan", sizes=[(14, 14)])             # right
+```"""
+    order: str
+    size: tuple[int, int]
+    most: int
+    unproved: bool = False
+
+    @property
+    def title(self) -> str:
+        height, width = self.size
+        return f"order `{self.order}` cannot have a grid of {height} × {width}"
+
+    @property
+    def label(self) -> str:
+        height, width = self.size
+        if min(self.size) < 1:
+            return "a grid has at least one cell along each axis"
+        if self.unproved:
+            return f"not proved for every size, and {height * width:,} steps are too many to check ({self.most:,} at most)"
+        return f"a grid has at most {self.most:,} cells, this one has {height * width:,}"
+
+    @property
+    def help(self) -> str | None:
+        return "an order written as a `walk` needs no check" if self.unproved else None

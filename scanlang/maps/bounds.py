@@ -69,18 +69,6 @@ def is_nonnegative(expression: Integer, ranges: Ranges) -> bool:
     return Simplifier(ranges).is_nonnegative(expression)
 
 
-def divisions_are_plain(expression: Integer, ranges: Ranges) -> bool:
-    """Every FloorDiv and FloorMod in it proved left >= 0 and right > 0: C's and Triton's operators give the same."""
-    from scanlang.maps.simplify import Simplifier
-
-    simplifier = Simplifier(ranges)
-    return all(
-        simplifier.is_nonnegative(node.left) and simplifier.is_nonnegative(node.right - 1)
-        for node in nodes(expression)
-        if isinstance(node, FloorDiv | FloorMod)
-    )
-
-
 class Prover:
     """Proves polynomials non-negative by eliminating one atom after the other, the most derived one first.
 

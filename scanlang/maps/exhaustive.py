@@ -30,7 +30,7 @@ def formula_cells(name: str, order: FormulaOrder, h: int, w: int) -> tuple[IntAr
 def check_formula(name: str, order: FormulaOrder, h: int, w: int) -> tuple[IntArray, IntArray] | Diagnostic:
     """The cells, or the finding with the earliest step."""
     formula, sizes = lower_formula(order), tuple(zip(order.axes, (h, w), strict=True))
-    large = _too_large(name, formula, order, h, w)
+    large = too_large(name, order, h, w)
     if large is not None:
         return large
     cells = np.empty((2, h * w), dtype=np.int64)
@@ -65,7 +65,9 @@ def _collision(cells: IntArray) -> tuple[int, int, int] | None:
     return int(order[later]), int(order[later + 1]), int(np.argmin(visits))
 
 
-def _too_large(name: str, formula: Formula, order: FormulaOrder, h: int, w: int) -> FormulaTooLarge | None:
+def too_large(name: str, order: FormulaOrder, h: int, w: int) -> FormulaTooLarge | None:
+    """The finding of a part whose value may leave 62 bits at this size."""
+    formula = lower_formula(order)
     values = {"t": (0, h * w - 1), "n0": (h, h), "n1": (w, w)}
     for output in formula.map.outputs:
         part, most = _first_above(output, values)

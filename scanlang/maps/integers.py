@@ -150,8 +150,6 @@ class Select(Node):
 
 Integer = Constant | Variable | Add | Multiply | FloorDiv | FloorMod | Minimum | Maximum | Absolute | Select
 
-# ---- construction with constants folded; a division by zero is left standing, to be met when it is evaluated
-
 
 def integer(value: Integer | int) -> Integer:
     return Constant(value) if isinstance(value, int) else value
@@ -252,9 +250,6 @@ def holds(operator: Comparison, left: int, right: int) -> bool:
             return left >= right
         case _:
             assert_never(operator)
-
-
-# ---- walking over expressions
 
 
 def children(expression: Integer) -> tuple[Integer, ...]:

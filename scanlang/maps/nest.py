@@ -80,9 +80,6 @@ def _run_loop(environment: dict[str, Value], lanes: int, variable: str, count: I
     return {**repeated, variable: np.arange(total, dtype=np.int64) - first}, total
 
 
-# ---- from levels to a nest
-
-
 def walk_nest(order: NormalOrder) -> Nest | None:
     """The nest of a walk with what is around it; None for a formula."""
     if isinstance(order.leaf, FormulaOrder):
@@ -143,7 +140,7 @@ def _reversed(nest: Nest) -> Nest:
     return Nest(tuple(loops), start + stride * (length - 1), -stride, length)
 
 
-# ---- tidying: simplify, drop loops of one iteration, join the run with the loop around it
+# Tidying: simplify, drop loops of one iteration, join the run with the loop around it.
 
 
 def _tidy(nest: Nest) -> Nest:

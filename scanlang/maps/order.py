@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from scanlang.check.program import CheckedOrder, FormulaOrder, WalkOrder
+from scanlang.diagnostics import ScanError
+from scanlang.errors import GridSize
 from scanlang.maps.algebra import NormalOrder, normal_order
 from scanlang.maps.bounds import HEIGHT, SIZES, WIDTH
 from scanlang.maps.evaluate import IntArray
@@ -21,6 +23,9 @@ from scanlang.maps.proofs import prove_formula
 from scanlang.maps.walk import walk_levels, walk_map
 
 MOST_CELLS = 2**31
+MOST_CHECKED = 2**26
+"""The most cells of a grid on which a formula without a proof is checked step by step (in about 4 GB of memory)."""
+
 CHUNK = 1 << 16
 
 
@@ -29,8 +34,8 @@ class Order:
     """`program.orders["rows"].positions(3, 4)`: the raster index of the cell visited at every step of a 3 × 4 grid.
 
     `axes` are the grid's names. Two orders are equal when they are the same walk or formula with the same reversals,
-    transpositions and flips around it, whatever their names. Sizes below 1 raise ValueError; a formula that is no order
-    at a size raises ScanError there.
+    transpositions and flips around it, whatever their names. Sizes that no grid has, and sizes where a formula is no
+    order, raise ScanError.
     """
 
     name: str
@@ -92,7 +97,9 @@ class Order:
 
     def positions(self, h: int, w: int) -> IntArray:
         """int64, h * w long: the raster index of the cell visited at every step."""
-        check_size(h, w)
+        finding = size_finding(self, h, w) or unproved_finding(self, self.name, h, w)
+        if finding is not None:
+            raise ScanError([finding])
         if isinstance(self.leaf, FormulaOrder):
             return _formula_positions(self.name, self.normal, self.leaf, h, w)
         sized = self.map.with_sizes({"n0": Constant(h), "n1": Constant(w)})
@@ -110,11 +117,18 @@ class Order:
         return ranks
 
 
-def check_size(h: int, w: int) -> None:
-    if h < 1 or w < 1:
-        raise ValueError(f"a grid has at least one cell along each axis, this one is {h} × {w}")
-    if h * w > MOST_CELLS:
-        raise ValueError(f"a grid of {h} × {w} has more than 2**31 cells")
+def size_finding(order: Order, h: int, w: int) -> GridSize | None:
+    """Why there is no grid of h × w; the finding points at `order`."""
+    if min(h, w) >= 1 and h * w <= MOST_CELLS:
+        return None
+    return GridSize(order.checked.span, order.name, (h, w), MOST_CELLS)
+
+
+def unproved_finding(order: Order, name: str, h: int, w: int) -> GridSize | None:
+    """Why the formula in `order`, called `name`, is not checked at h × w."""
+    if h * w <= MOST_CHECKED or order.proof is not None:
+        return None
+    return GridSize(order.leaf.span, name, (h, w), MOST_CHECKED, unproved=True)
 
 
 def chunks(count: int) -> Iterator[IntArray]:

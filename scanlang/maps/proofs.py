@@ -141,7 +141,7 @@ def _candidates() -> Iterator[KnownWalk]:
         yield KnownWalk(text, total.forward)
 
 
-# ---- help: the one wrong axis
+# Help: the one wrong axis.
 
 
 def misplaced_axis(order: FormulaOrder) -> str | None:

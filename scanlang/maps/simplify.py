@@ -126,8 +126,6 @@ class Simplifier:
     def _proved(self, polynomial: Polynomial) -> bool:
         return self.prover.is_nonnegative(polynomial)
 
-    # ---- divisions
-
     def _split(self, a: Polynomial, m: Polynomial) -> tuple[Polynomial, Polynomial, bool]:
         """(q, r, True) with a = q * m + r and 0 <= r < m proved, or (q, r, False) with what could be taken out."""
         quotient, rest = a.divide(m)
@@ -219,8 +217,6 @@ class Simplifier:
             if exact and x.terms and (self.canonical or self._proved(x)):
                 return x, m.divide(g)[0], g, s
         return None
-
-    # ---- choices
 
     def _extreme(self, a: Polynomial, b: Polynomial, smaller: bool) -> Polynomial:
         if self._proved(b - a):

@@ -1,4 +1,4 @@
-"""Verify that every order visits every cell once. In: a `MappedProgram`; out: a `VerifiedProgram`, or S201 … S204.
+"""Verify that every order visits every cell once. In: a `MappedProgram`; out: a `VerifiedProgram`, or S201 … S205.
 
 By proof for every size where there is one: walks by construction (each loop is a bijection of what is left of its
 axis), formulas by the rules of `proofs.py`; reverse, transpose and flip keep what they are around. Formulas without a
@@ -14,9 +14,9 @@ import numpy as np
 from scanlang.check.program import FormulaOrder
 from scanlang.diagnostics import Diagnostic, InternalError, Reporter
 from scanlang.errors import NotABijection
-from scanlang.maps.exhaustive import check_formula
+from scanlang.maps.exhaustive import check_formula, too_large
 from scanlang.maps.lower import MappedProgram
-from scanlang.maps.order import Order, check_size
+from scanlang.maps.order import MOST_CHECKED, Order, size_finding, unproved_finding
 from scanlang.maps.proofs import misplaced_axis
 
 Sizes = tuple[tuple[int, int], ...]
@@ -71,18 +71,22 @@ class VerifiedProgram:
 
 
 def verify_maps(program: MappedProgram, sizes: Sizes | None = None) -> VerifiedProgram:
-    for h, w in sizes or ():
-        check_size(h, w)
-    directions = [order for scan in program.scans.values() for order in scan]
+    """`sizes` are (h, w) of the program's grid. A size that no grid has is shown at the first order alone."""
+    orders = (*program.orders.values(), *(order for scan in program.scans.values() for order in scan))
     reporter, verifications = Reporter(), {}
+    for h, w in sizes or ():
+        finding = size_finding(orders[0], h, w) if orders else None
+        if finding is not None:
+            reporter.report(finding)
+    reporter.check()
     names = {order.leaf: order.name for order in reversed(program.orders.values()) if order.checked == order.leaf}
     wrong: set[FormulaOrder] = set()
-    for order in (*program.orders.values(), *directions):
-        finding = None if order.leaf in wrong else _finding(order, names.get(order.leaf, order.name), sizes)
-        if finding is not None:
+    for order in orders:
+        found = None if order.leaf in wrong else _finding(order, names.get(order.leaf, order.name), sizes)
+        if found is not None:
             assert isinstance(order.leaf, FormulaOrder)
             wrong.add(order.leaf)
-            reporter.report(finding)
+            reporter.report(found)
         verifications[order.name] = Verification(order.proof, () if order.proof else sizes or USUAL_SIZES)
     reporter.check()
     return VerifiedProgram(program, verifications)
@@ -98,13 +102,23 @@ def verify_size(order: Order, h: int, w: int) -> None:
 def _finding(order: Order, name: str, sizes: Sizes | None) -> Diagnostic | None:
     """What is wrong with the formula inside `order` at the first size where something is."""
     if isinstance(order.leaf, FormulaOrder) and (order.proof is None or sizes):
-        for h, w in sizes if sizes else sorted(USUAL_SIZES, key=_telling_first):
-            found = check_formula(name, order.leaf, *((w, h) if order.normal.transposed else (h, w)))
-            if isinstance(found, NotABijection):
-                return replace(found, hint=misplaced_axis(order.leaf))
-            if isinstance(found, Diagnostic):
-                return found
+        for size in sizes if sizes else sorted(USUAL_SIZES, key=_telling_first):
+            found = _finding_at(order, order.leaf, name, *size)
+            if found is not None:
+                return replace(found, hint=misplaced_axis(order.leaf)) if isinstance(found, NotABijection) else found
     return None
+
+
+def _finding_at(order: Order, leaf: FormulaOrder, name: str, h: int, w: int) -> Diagnostic | None:
+    """Too many steps to check are a finding where there is no proof; where there is, numbers may be too large still."""
+    unproved = unproved_finding(order, name, h, w)
+    if unproved is not None:
+        return unproved
+    own = (w, h) if order.normal.transposed else (h, w)
+    if h * w > MOST_CHECKED:
+        return too_large(name, leaf, *own)
+    found = check_formula(name, leaf, *own)
+    return found if isinstance(found, Diagnostic) else None
 
 
 def _telling_first(size: tuple[int, int]) -> tuple[bool, int, int]:

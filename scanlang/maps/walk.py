@@ -107,7 +107,7 @@ def _is_odd(number: Integer) -> Compare:
     return Compare("==", number % 2, Constant(1))
 
 
-# ---- `~~`: how often the loop inside `around` has been entered before
+# `~~`: how often the loop inside `around` has been entered before.
 
 
 def _runs_so_far(around: tuple[Level, ...], walk: WalkOrder) -> Integer:
@@ -178,9 +178,6 @@ def _earlier_iterations(level: Level, rest: tuple[Loop, ...]) -> Integer:
         case _:
             assert_never(level.split)
     return select(level.backward, after, before)
-
-
-# ---- the map
 
 
 def walk_map(levels: tuple[Level, ...]) -> Bijection:

@@ -108,6 +108,7 @@ class _Builder:
             str(parameter),
             tuple(self.expression.build(cell) for cell in trees_in(tree)),
             name_span=token_span(name, self.source),
+            parameter_span=token_span(parameter, self.source),
             cell_span=join(token_span(opening, self.source), token_span(closing, self.source)),
             span=self.span(tree),
         )

@@ -64,9 +64,6 @@ def format_program(program: nodes.Program, comments: tuple[Span, ...] = ()) -> s
     return "".join(f"{text}\n" for text in shown)
 
 
-# ---- statements as lines
-
-
 def _lines(program: nodes.Program) -> Iterator[_Line]:
     code = masked(program.span.source.text)
     for item in program.items:
@@ -151,9 +148,6 @@ def _names(names: tuple[nodes.Name, ...]) -> str:
     return ", ".join(name.name for name in names)
 
 
-# ---- comments and blank lines
-
-
 def _attach(lines: list[_Line], comments: tuple[Span, ...]) -> tuple[list[_Line], tuple[Span, ...]]:
     """Each comment to its statement: at its end, or above it. Also the comments after the last statement."""
     ends = [line.span.end for line in lines]
@@ -212,9 +206,6 @@ def _show(line: _Line, column: int) -> Iterator[str]:
     if last and last.end <= line.span.start and line.kind != "close" and _blank_between(last, line.span):
         yield ""
     yield line.text if line.trailing is None else f"{line.text.ljust(column)}  {_comment(line.trailing)}"
-
-
-# ---- alignment
 
 
 def _runs(lines: list[_Line], kinds: list[str]) -> Iterator[list[_Line]]:

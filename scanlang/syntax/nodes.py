@@ -17,7 +17,7 @@ class Node:
     span: Span = field(compare=False, repr=False, kw_only=True)
 
 
-# ---- expressions: one grammar for recurrences, formulas, merges, sizes and initial values
+# Expressions: one grammar for recurrences, formulas, merges, sizes and initial values.
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,6 @@ class Sum(Node):
 
 
 Expr = Number | Name | Negative | Binary | Call | Sum
-
-
-# ---- orders
 
 
 @dataclass(frozen=True)
@@ -115,16 +112,14 @@ class OrderDefinition(Node):
 
 @dataclass(frozen=True)
 class FormulaDefinition(Node):
-    """`order cols(t) = (t % h, t // h)`; `cell_span` is the right side, with its parentheses."""
+    """`order cols(t) = (t % h, t // h)`; `parameter_span` is the `t` on the left, `cell_span` the right side with its parentheses."""
 
     name: str
     name_span: Span = field(compare=False, repr=False, kw_only=True)
+    parameter_span: Span = field(compare=False, repr=False, kw_only=True)
     cell_span: Span = field(compare=False, repr=False, kw_only=True)
     parameter: str
     cell: tuple[Expr, ...]
-
-
-# ---- recurrences
 
 
 @dataclass(frozen=True)
@@ -168,9 +163,6 @@ class RecurrenceDefinition(Node):
     name_span: Span = field(compare=False, repr=False, kw_only=True)
     formals: tuple[Formal, ...]
     body: tuple[Declaration | Equation, ...]
-
-
-# ---- scans
 
 
 @dataclass(frozen=True)
@@ -234,9 +226,6 @@ class ScanDefinition(Node):
     name_span: Span = field(compare=False, repr=False, kw_only=True)
     formals: tuple[Formal, ...]
     clauses: tuple[Clause, ...]
-
-
-# ---- programs
 
 
 @dataclass(frozen=True)
