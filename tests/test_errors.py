@@ -1,33 +1,79 @@
 """Every message as a user sees it: `errors/CODE_slug.scan` is a wrong program, `errors/CODE_slug.err` its whole text.
 
-A new case is a new `.scan` file. `python tests/test_errors.py` writes the `.err` of every case anew, to be read in the
-diff; `python tests/test_errors.py S001 S2` only of those codes.
+A new case is a new `.scan` file; where the program is right and its use is not, `PROVOKED` has the use. `python
+tests/test_errors.py` writes the `.err` of every case anew, to be read in the diff; `python tests/test_errors.py S001 S2`
+only of those codes.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
+import torch
 
+import scanlang
+from scanlang.codegen.backend import choose_backend
+from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.diagnostics import ScanError
 from scanlang.errors import CATALOGUE
 from scanlang.explain import catalogue_markdown, explain
+from scanlang.pipeline import check_text
 from scanlang.syntax.text import read_source
 
 FOLDER = Path(__file__).parent / "errors"
-CASES = sorted(FOLDER.glob("S[0-2]*.scan"))
+CASES = sorted(FOLDER.glob("S*.scan"))
 DOCUMENT = Path(__file__).parents[1] / "docs" / "errors.md"
 
 
-def finding(case: Path) -> ScanError:
-    """What is found in a case: a file beside its imports, but for S107, which is about programs without a folder."""
-    from scanlang.pipeline import check_text
+def check(case: Path) -> object:
+    """A file beside its imports, but for S107, which is about programs without a folder."""
+    return check_text(read_source(case, name=case.name), None if case.stem.startswith("S107") else FOLDER)
 
-    root = None if case.stem.startswith("S107") else FOLDER
+
+def load(case: Path, **options: Any) -> scanlang.Program:
+    return scanlang.loads(case.read_text(encoding="utf-8"), case.name, **options)
+
+
+def call(case: Path, **changed: Any) -> object:
+    """The operator of the cases S502 … S505 on tensors that fit, but for those `changed` (left out where None)."""
+    ones = {"x": (1, 2, 3, 4), "B": (1, 2, 3, 2, 2), "a": (2, 4, 2)}
+    arguments = {name: torch.ones(shape) for name, shape in ones.items()} | changed
+    return scanlang.compile(load(case))(**{name: value for name, value in arguments.items() if value is not None})
+
+
+def run_without_triton(case: Path) -> object:
+    graph = load(case).operator_graph()
+    kernels = lower_to_kernels(graph, {"state": 2})
+    with patch("importlib.util.find_spec", return_value=None):
+        return choose_backend(kernels, graph.orders, "cuda", graph.step.body[0].span)
+
+
+PROVOKED: dict[str, Callable[[Path], object]] = {
+    "S205_no_cells": lambda case: load(case, sizes=[(0, 4)]),
+    "S205_no_proof": lambda case: load(case, sizes=[(4, 4), (40_000, 40_000)]),
+    "S401_state": lambda case: scanlang.Scan2d(load(case), channels=4)(torch.ones(1, 2, 3, 4)),
+    "S501_no_scan": lambda case: scanlang.compile(load(case)),
+    "S501_no_such_scan": lambda case: scanlang.compile(load(case), scan="leek"),
+    "S501_two_scans": lambda case: scanlang.compile(load(case)),
+    "S502_channels": lambda case: call(case, a=torch.ones(2, 3, 2)),
+    "S502_rank": lambda case: call(case, x=torch.ones(2, 3, 4)),
+    "S503_integers": lambda case: call(case, x=torch.ones(1, 2, 3, 4, dtype=torch.int64)),
+    "S503_not_a_tensor": lambda case: call(case, a=1.5),
+    "S504_meta": lambda case: call(case, a=torch.ones(2, 4, 2, device="meta")),
+    "S505_missing": lambda case: call(case, B=None, a=None),
+    "S505_unknown": lambda case: call(case, z=torch.ones(1, 2, 3, 4)),
+    "S506_no_triton": run_without_triton,
+}
+
+
+def finding(case: Path) -> ScanError:
     with pytest.raises(ScanError) as caught:
-        check_text(read_source(case, name=case.name), root)
+        PROVOKED.get(case.stem, check)(case)
     return caught.value
 
 
@@ -41,9 +87,15 @@ def test_first_code_is_the_one_in_the_name(case: Path) -> None:
     assert finding(case).diagnostics[0].code == case.stem.split("_")[0]
 
 
-@pytest.mark.parametrize("code", [code for code in CATALOGUE if code[1] in "012"])
+@pytest.mark.parametrize("code", CATALOGUE)
 def test_every_code_has_a_case(code: str) -> None:
     assert any(case.stem.startswith(f"{code}_") for case in CASES), f"no tests/errors/{code}_*.scan"
+
+
+def test_every_provoked_case_is_a_right_program() -> None:
+    assert PROVOKED.keys() == {case.stem for case in CASES if case.stem[:2] in ("S4", "S5") or case.stem.startswith("S205")}
+    for stem in PROVOKED:
+        check(FOLDER / f"{stem}.scan")
 
 
 def test_every_expected_text_has_its_program() -> None:

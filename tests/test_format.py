@@ -8,13 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from strategies_syntax import programs
+from syntax_checks import parsed
 
 from scanlang.diagnostics import ScanError
-from scanlang.source import Source
 from scanlang.syntax import nodes
-from scanlang.syntax.build import build_syntax
 from scanlang.syntax.format import format_program, format_text
-from scanlang.syntax.parse import parse_text
 
 slow_strategy = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -72,11 +70,6 @@ scan s() {
 }
 # tail
 """
-
-
-def parsed(text: str) -> nodes.Program:
-    source = Source("t.scan", text)
-    return build_syntax(parse_text(source), source)
 
 
 def test_style() -> None:

@@ -18,7 +18,7 @@ from scanlang.check.program import (
     WalkOrder,
     Whole,
 )
-from scanlang.maps.bounds import divisions_are_plain
+from scanlang.diagnostics import ScanError
 from scanlang.maps.integers import Constant
 from scanlang.maps.order import Order
 from scanlang.maps.verify import verify_size
@@ -257,17 +257,9 @@ def test_tiles_are_uniform_where_they_divide() -> None:
     assert not nest.uniform
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_nests_of_plain_walks_divide_as_c_does(name: str) -> None:
-    nest = TABLES[name][0].nest
-    assert nest is not None
-    for part in (*(loop.count for loop in nest.loops), nest.start, nest.stride, nest.length):
-        assert divisions_are_plain(part, nest.ranges)
-
-
 @pytest.mark.parametrize("size", [(0, 4), (3, -1), (2**20, 2**20)])
 def test_impossible_sizes(size: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="grid"):
+    with pytest.raises(ScanError, match=r"error\[S205\]: order `o` cannot have a grid of"):
         RASTER.positions(*size)
 
 

@@ -19,6 +19,7 @@ from scanlang.maps.verify import USUAL_SIZES, VerifiedProgram, verify_size
 from scanlang.pipeline import check_text
 from scanlang.source import Source
 
+UNPROVED = "((t + 1) // w % h, (t + 1) % w)"
 H, W, T = Variable("n0"), Variable("n1"), STEP
 
 
@@ -57,10 +58,9 @@ def test_proof(formula: str) -> None:
 
 
 def test_without_a_proof_the_sizes_are_told() -> None:
-    formula = "((t + 1) // w % h, (t + 1) % w)"
-    assert verified(formula).verifications["f"].sizes == USUAL_SIZES
-    assert "every grid up to 8 × 8" in str(verified(formula).verifications["f"])
-    assert str(verified(formula, sizes=((5, 6),)).verifications["f"]) == "checked on 5 × 6, not proved"
+    assert verified(UNPROVED).verifications["f"].sizes == USUAL_SIZES
+    assert "every grid up to 8 × 8" in str(verified(UNPROVED).verifications["f"])
+    assert str(verified(UNPROVED, sizes=((5, 6),)).verifications["f"]) == "checked on 5 × 6, not proved"
 
 
 def test_a_formula_may_be_right_at_some_sizes_only() -> None:
@@ -104,6 +104,30 @@ def test_other_findings() -> None:
     code, label, _ = finding("((t * 2147483647 * 2147483647 * 2 + t) % h, t // h)")
     assert code == "S204"
     assert label.startswith("`t * 2147483647 * 2147483647` may need 64 bits when h = 2, w = 2")
+
+
+def test_too_many_steps_to_check_are_a_finding() -> None:
+    code, label, help_ = finding(UNPROVED, "order g = reverse(f)", sizes=((4, 4), (40_000, 40_000)))
+    assert code == "S205"
+    assert label == "not proved, and 1,600,000,000 steps are more than the 67,108,864 that can be checked"
+    assert help_ == "an order written as a `walk` needs no check"
+    with pytest.raises(ScanError, match="1,600,000,000 steps"):
+        verified(UNPROVED).orders["f"].positions(40_000, 40_000)
+
+
+def test_a_proof_needs_no_steps_but_numbers_that_fit() -> None:
+    assert verified("(t // w, t % w)", sizes=((40_000, 40_000),)).verifications["f"].proof
+    sheared = "(t // w, (t + 2147483647 * 2147483647 * (t // w)) % w)"
+    assert verified(sheared).verifications["f"].proof
+    assert finding(sheared, sizes=((40_000, 40_000),))[0] == "S204"
+
+
+@pytest.mark.parametrize("size", [(0, 4), (4, -1), (2**16, 2**16)])
+def test_sizes_that_no_grid_has_are_one_finding_at_the_first_order(size: tuple[int, int]) -> None:
+    with pytest.raises(ScanError) as caught:
+        verified("(t // w, t % w)", "order g = walk w, h", sizes=((3, 3), size))
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.span.text) == ("S205", "(t // w, t % w)")
 
 
 def test_transposed_and_reversed_formulas_are_checked_where_they_are_used() -> None:

@@ -8,14 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark import Lark
+from syntax_checks import parsed
 
 from scanlang.diagnostics import Diagnostic, ScanError
 from scanlang.limits import LIMITS
-from scanlang.source import Source
 from scanlang.syntax import nodes
-from scanlang.syntax.build import build_syntax
 from scanlang.syntax.grammar import grammar_text, parser
-from scanlang.syntax.parse import parse_text
 from scanlang.syntax.text import make_source, read_source
 
 WHOLE = """\
@@ -51,19 +49,14 @@ scan cross(dim, rank = ceil(dim / 16)) {
 """
 
 
-def read(text: str) -> nodes.Program:
-    source = Source("t.scan", text)
-    return build_syntax(parse_text(source), source)
-
-
 def findings(text: str) -> tuple[Diagnostic, ...]:
     with pytest.raises(ScanError) as caught:
-        read(text)
+        parsed(text)
     return caught.value.diagnostics
 
 
 def expression(text: str) -> nodes.Expr:
-    (item,) = read(f"recurrence r() {{ y = {text} }}").items
+    (item,) = parsed(f"recurrence r() {{ y = {text} }}").items
     assert isinstance(item, nodes.RecurrenceDefinition)
     (equation,) = item.body
     assert isinstance(equation, nodes.Equation)
@@ -78,18 +71,18 @@ def test_grammar_is_strict_and_every_terminal_is_named() -> None:
 
 
 def test_whole_program() -> None:
-    kinds = [type(item).__name__ for item in read(WHOLE).items]
+    kinds = [type(item).__name__ for item in parsed(WHOLE).items]
     orders = ["OrderDefinition"] * 3 + ["FormulaDefinition", "OrderDefinition"]
     assert kinds == ["Grid", "Import", "Import", *orders, "RecurrenceDefinition", "ScanDefinition"]
 
 
 def test_line_ends_mean_nothing() -> None:
     lines = [line.split("#")[0] for line in WHOLE.split("\n")]
-    assert read(" ".join(lines)) == read("\r\n".join(lines)) == read("\n\n\t".join(lines)) == read(WHOLE)
+    assert parsed(" ".join(lines)) == parsed("\r\n".join(lines)) == parsed("\n\n\t".join(lines)) == parsed(WHOLE)
 
 
 def test_walk_items() -> None:
-    order = read(WHOLE).items[4]
+    order = parsed(WHOLE).items[4]
     assert isinstance(order, nodes.OrderDefinition)
     assert isinstance(order.value, nodes.Walk)
     first, second, third, fourth = order.value.items
@@ -100,7 +93,7 @@ def test_walk_items() -> None:
 
 
 def test_every_span_is_the_text_of_its_node() -> None:
-    program = read(WHOLE)
+    program = parsed(WHOLE)
     recurrence, scan = program.items[-2:]
     assert isinstance(recurrence, nodes.RecurrenceDefinition)
     assert isinstance(scan, nodes.ScanDefinition)
@@ -131,7 +124,7 @@ def test_precedence(text: str, same: str) -> None:
 
 
 def test_numbers() -> None:
-    here = read("").span
+    here = parsed("").span
     assert expression("16") == nodes.Number(16, True, span=here)
     assert expression("2.0") == nodes.Number(2.0, False, span=here)
     assert expression("1e-3") == nodes.Number(1e-3, False, span=here)
@@ -141,7 +134,7 @@ def test_numbers() -> None:
 
 def test_share_and_merge() -> None:
     shares = "share nothing share all share a, project"
-    (scan,) = read(f"scan s() {{ {shares} merge sum merge mean merge sum(k: y[k]) }}").items
+    (scan,) = parsed(f"scan s() {{ {shares} merge sum merge mean merge sum(k: y[k]) }}").items
     assert isinstance(scan, nodes.ScanDefinition)
     nothing, everything, some, total, mean, each = scan.clauses
     assert (nothing, everything) == (nodes.Share(False, span=scan.span), nodes.Share(True, span=scan.span))
@@ -154,19 +147,19 @@ def test_share_and_merge() -> None:
 
 @pytest.mark.parametrize("word", ["grid", "import", "order", "scan", "walk", "by", "from", "mod", "input", "param"])
 def test_keywords_are_names_where_only_a_name_can_stand(word: str) -> None:
-    read(f"grid {word}, w order {word} = walk {word} by {word}, w order {word}({word}) = ({word}, -{word})")
-    read(f"recurrence {word}({word} {word} = {word}) {{ input {word} param {word}[{word}] }}")
-    read(f"recurrence r() {{ y = {word} * {word}[{word}] - {word}({word}) + sum({word}: {word}) }}")
-    read(f"scan {word}({word}) {{ recur {word}({word} = {word}) project {word} from {word} merge {word} + {word} }}")
+    parsed(f"grid {word}, w order {word} = walk {word} by {word}, w order {word}({word}) = ({word}, -{word})")
+    parsed(f"recurrence {word}({word} {word} = {word}) {{ input {word} param {word}[{word}] }}")
+    parsed(f"recurrence r() {{ y = {word} * {word}[{word}] - {word}({word}) + sum({word}: {word}) }}")
+    parsed(f"scan {word}({word}) {{ recur {word}({word} = {word}) project {word} from {word} merge {word} + {word} }}")
 
 
 @pytest.mark.parametrize("word", ["input", "shared", "param", "directions", "recur", "project", "share", "merge"])
 def test_equations_may_be_called_like_a_keyword(word: str) -> None:
-    read(f"recurrence r(state n) {{ input x {word} = x {word}[n] = x shared y {word} = x }}")
+    parsed(f"recurrence r(state n) {{ input x {word} = x {word}[n] = x shared y {word} = x }}")
 
 
 def test_names_of_a_definition_without_formals() -> None:
-    assert read("recurrence r { } scan s { recur r }") == read("recurrence r() { } scan s() { recur r() }")
+    assert parsed("recurrence r { } scan s { recur r }") == parsed("recurrence r() { } scan s() { recur r() }")
 
 
 @pytest.mark.parametrize(
@@ -230,8 +223,8 @@ def test_place_and_words(text: str, code: str, line: int, column: int, words: st
 
 
 def test_a_named_order_of_later_can_be_the_users_own() -> None:
-    read("order diagonal = walk h, w order x = reverse(diagonal)")
-    read('import "mine.scan" order x = reverse(diagonal)')
+    parsed("order diagonal = walk h, w order x = reverse(diagonal)")
+    parsed('import "mine.scan" order x = reverse(diagonal)')
 
 
 def test_findings_of_a_stage_come_together() -> None:
@@ -269,7 +262,7 @@ def test_file_is_read_with_any_line_ends(tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbfgrid h, w\r\norder x = walk h\rorder y = walk w")
     source = read_source(path)
     assert source == make_source(str(path), "grid h, w\norder x = walk h\norder y = walk w")
-    assert len(read(source.text).items) == 3
+    assert len(parsed(source.text).items) == 3
 
 
 @pytest.mark.parametrize(
@@ -307,7 +300,7 @@ def never_anything_but_findings(text: str) -> None:
     """Either a program, or findings whose text can be shown."""
     shown = ""
     try:
-        read(text)
+        parsed(text)
     except ScanError as error:
         shown = str(error)
     assert shown == "" or shown.startswith("error[S0")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+import scanlang
+from scanlang.codegen.driver import Job
 from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
 from scanlang.codegen.gpu.emit_triton import emit_triton
 from scanlang.codegen.gpu.machine_code import KernelCode, KernelReport, compile_module, innermost_loops
@@ -45,6 +48,8 @@ MODULES = {
     "cross-N1-C96-56x56-bf16-sm120": (1, 6, 96, 56, "bfloat16", 120),
     "gated-N4-C96-14x14-bf16-sm90": (4, 0, 96, 14, "bfloat16", 90),
 }
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SLOW_SCANS = {"one_direction", "bidirectional", "gated", "snakes"}
 LONG = {name for name in MODULES if "fp32" in name or "sm80" in name}
 
 
@@ -87,6 +92,25 @@ def test_machine_code(name: str) -> None:
         if known is not None:
             for figure, value in figures(report).items():
                 assert value <= known[report.name][figure], f"{report.name}: {figure}"
+
+
+def shipped_scans() -> list[object]:
+    """Every scan that a file of examples/ defines itself."""
+    found = []
+    for path in sorted(EXAMPLES.glob("*.scan")):
+        for scan in re.findall(r"^scan (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            marks = [pytest.mark.long] if scan in SLOW_SCANS else []
+            found.append(pytest.param(path, scan, marks=marks, id=f"{path.stem}-{scan}"))
+    return found
+
+
+@pytest.mark.parametrize(("path", "scan"), shipped_scans())
+def test_no_shipped_program_spills(path: Path, scan: str) -> None:
+    codes = Job(scanlang.load(path), scan, "sm_90", (14, 14), 64, "bfloat16").machine_code
+    assert {"forward", "backward"} <= {code.report.name for code in codes}
+    for code in codes:
+        assert code.report.spills == 0, f"{code.report.name} spills {code.report.spills} bytes"
+        assert code.report.registers <= 255
 
 
 def test_this_triton_version_is_in_the_table() -> None:

@@ -392,7 +392,7 @@ scanlang.load("shifted.scan", sizes=[(14, 14)])             # right
         if min(self.size) < 1:
             return "a grid has at least one cell along each axis"
         if self.unproved:
-            return f"not proved for every size, and {height * width:,} steps are too many to check ({self.most:,} at most)"
+            return f"not proved, and {height * width:,} steps are more than the {self.most:,} that can be checked"
         return f"a grid has at most {self.most:,} cells, this one has {height * width:,}"
 
     @property

@@ -22,11 +22,10 @@ from scanlang.maps.nest import Nest, walk_nest
 from scanlang.maps.proofs import prove_formula
 from scanlang.maps.walk import walk_levels, walk_map
 
+CHUNK = 1 << 16
 MOST_CELLS = 2**31
 MOST_CHECKED = 2**26
-"""The most cells of a grid on which a formula without a proof is checked step by step (in about 4 GB of memory)."""
-
-CHUNK = 1 << 16
+"""The most cells of a grid on which a formula without a proof is checked step by step."""
 
 
 @dataclass(frozen=True, eq=False)

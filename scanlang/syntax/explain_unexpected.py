@@ -13,6 +13,7 @@ from lark import Token
 from scanlang.diagnostics import Diagnostic
 from scanlang.errors import BareWalk, NotSupportedYet, UnexpectedEnd, UnexpectedText
 from scanlang.source import Source, Span
+from scanlang.syntax.build_expression import token_span
 from scanlang.syntax.grammar import accepted_at, spellings, tokens_before
 from scanlang.syntax.later import LATER_KEYWORDS, LATER_ORDER_FUNCTIONS
 from scanlang.syntax.text import closes, open_bracket
@@ -37,20 +38,15 @@ def explain_unexpected(source: Source, start: int, found: str) -> Diagnostic:
     )
 
 
-def _place(source: Source, token: Token) -> Span:
-    start = token.start_pos or 0
-    return Span(source, start, start + len(token))
-
-
 def _later(source: Source, tokens: list[Token], span: Span) -> NotSupportedYet | None:
     """Constructs of later versions: their keyword here, or just before a second name, or the function we are in."""
     function = _enclosing_function(source, tokens, span.start)
     if function is not None and function in LATER_ORDER_FUNCTIONS:
-        return NotSupportedYet(_place(source, function), f"`{function}` of orders")
+        return NotSupportedYet(token_span(function, source), f"`{function}` of orders")
     if span.text in LATER_KEYWORDS and not _is_name(tokens, "="):
         return NotSupportedYet(span, f"`{span.text}`")
     if _is_name(tokens, *LATER_KEYWORDS) and span.text[:1].isalnum():
-        return NotSupportedYet(_place(source, tokens[-1]), f"`{tokens[-1]}`")
+        return NotSupportedYet(token_span(tokens[-1], source), f"`{tokens[-1]}`")
     return None
 
 
@@ -70,7 +66,7 @@ def _bare_walk(source: Source, tokens: list[Token], span: Span) -> BareWalk | No
     starts_item = span.text in ("-", "~", "~~") or span.text[:1].isidentifier()
     if not starts_item or not _is_name(tokens, "walk") or tokens[-1].type != "NAME":
         return None
-    walk = _place(source, tokens[-1])
+    walk = token_span(tokens[-1], source)
     listed = {"WALK", "NAME"} & accepted_at(source, walk.start) == {"NAME"}
     return BareWalk(walk) if listed and len(tokens) > 1 and str(tokens[-2]) in ("directions", ",") else None
 
@@ -82,7 +78,7 @@ def _misspelt(source: Source, tokens: list[Token], span: Span) -> UnexpectedText
         return _unexpected(source, span, f"did you mean `{here}`?")
     if not tokens or tokens[-1].type != "NAME":
         return None
-    before = _place(source, tokens[-1])
+    before = token_span(tokens[-1], source)
     meant = _close_keyword(before.text, accepted_at(source, before.start))
     return UnexpectedText(before, f"`{before.text}`", (f"`{meant}`",), f"did you mean `{meant}`?") if meant else None
 

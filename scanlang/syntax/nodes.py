@@ -112,7 +112,7 @@ class OrderDefinition(Node):
 
 @dataclass(frozen=True)
 class FormulaDefinition(Node):
-    """`order cols(t) = (t % h, t // h)`; `parameter_span` is the `t` on the left, `cell_span` the right side with its parentheses."""
+    """`order cols(t) = (t % h, t // h)`; `cell_span` is the right side, with its parentheses."""
 
     name: str
     name_span: Span = field(compare=False, repr=False, kw_only=True)
