@@ -109,6 +109,18 @@ recurrence choosing(state n) {
   y    = sum(n: where(x < 0.1, h[n], e)) + where(e * x * a + x - a + 0.3 > 0.2, x, a)
 }
 scan choosing(dim, state = 2) { directions raster, reverse(raster)  recur choosing(state = state) }""",
+    "chained-states": """grid h, w
+recurrence chained(state n) {
+  input x
+  shared B[n]
+  param a[n], c
+  h[n] = sigmoid(a[n]) * h[n] + B[n] * x
+  u    = sum(n: h[n])
+  s    = exp(-softplus(c + 0.3 * u)) * s + tanh(u) * x
+  r[n] = sigmoid(s + h[n]) * r[n] + h[n] * s
+  y    = sum(n: r[n] * B[n]) + s
+}
+scan chained(dim, state = 3) { directions raster, reverse(columns)  recur chained(state = state)  merge sum }""",
     "two-states": """grid h, w
 recurrence both(state n, rank r) {
   input x

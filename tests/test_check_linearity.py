@@ -170,12 +170,12 @@ def test_new_state_may_be_used_in_any_way_below() -> None:
     assert checked.readout == "y"
 
 
-def test_states_beside_each_other_are_fine_and_on_each_other_are_not() -> None:
+def test_a_state_may_use_those_above_it_but_not_those_below() -> None:
     assert len(recurrence("input x\nparam a\nh = a * h + x\ns = a * s + x\ny = h * s").equations) == 3
-    found = findings("input x\nparam a\nh = a * h + x\ns = h * s + x\ny = s")
-    assert found == [("S131", "h", "not supported yet")]
-    found = findings("input x\nparam a\nh = a * h + x\nu = h * x\nv = 2 * u\ns = a * s + v\ny = s")
-    assert found == [("S131", "v", "`v` is made of the state `h`")]
+    checked = recurrence("input x\nparam a\nh = a * h + x\nu = h * x\ns = sigmoid(h) * s + u * h\ny = s")
+    assert [type(e).__name__ for e in checked.equations] == ["StateUpdate", "Temporary", "StateUpdate", "Temporary"]
+    found = findings("input x\nparam a\nh = a * h + s\ns = a * s + h + x\ny = s")
+    assert [(code, text) for code, text, _ in found] == [("S132", "s")]
 
 
 def test_last_equation_may_be_the_state() -> None:

@@ -28,7 +28,6 @@ from scanlang.errors import (
     NotSupportedYet,
     ReadoutIndexed,
     ReservedName,
-    StateUsesState,
     UnusedName,
     UsedBeforeDefined,
     WrongIndices,
@@ -120,7 +119,6 @@ class RecurrenceChecker:
     names: EquationNames = field(init=False)
     operands: list[CheckedOperand] = field(default_factory=list)
     checked: list[Temporary | StateUpdate] = field(default_factory=list)
-    made_of: dict[str, str] = field(default_factory=dict)
     """The state that a name is, or is made of."""
 
     def __post_init__(self) -> None:
@@ -219,25 +217,14 @@ class RecurrenceChecker:
         return self.findings.count == before
 
     def keep(self, equation: Equation, is_state: bool) -> None:
-        """Split a state's update, note what is made of a state, and add the equation to the result."""
-        other = self.first_other_state(equation)
+        """Split a state's update and add the equation to the result."""
         if not is_state:
-            if other is not None:
-                self.made_of[equation.name] = self.made_of[other.name]
             self.checked.append(Temporary(equation.name, equation.indices, equation.value, equation.span))
             return
-        if other is not None:
-            earlier = self.made_of[other.name]
-            self.findings.report(StateUsesState(other.span, equation.name, earlier, other.name))
-        self.made_of[equation.name] = equation.name
         split = split_update(equation.value, equation.name, equation.indices, self.findings)
         if split is not None:
             decay, drive = split
             self.checked.append(StateUpdate(equation.name, equation.indices, decay, drive, equation.span))
-
-    def first_other_state(self, equation: Equation) -> Name | None:
-        found = (name for name in names_in(equation.value) if name.name in self.made_of and name.name != equation.name)
-        return next(found, None)
 
     def check_whole(self) -> None:
         """What can only be said of the recurrence as a whole; most of it only if all else is right."""

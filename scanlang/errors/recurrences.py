@@ -311,38 +311,6 @@ h[n] = A[n] * h[n] + x    # right
 
 
 @dataclass(frozen=True)
-class StateUsesState(Diagnostic):
-    """`other` is the earlier state, `through` the name that reads it where that is another one."""
-
-    code: ClassVar[str] = "S131"
-    state: str
-    other: str
-    through: str
-    explanation: ClassVar[str] = """\
-The language lets the coefficients of a state use states declared above it. This version does not carry that out yet:
-each state's update uses inputs, parameters, temporaries made of these, and its own old value.
-
-```
-h = a * h + x
-s = a * s + h    # wrong
-```
-```
-h = a * h + x
-s = a * s + x    # right
-```"""
-
-    @property
-    def title(self) -> str:
-        return f"not in this version of the language: the update of `{self.state}` uses another state, `{self.other}`"
-
-    @property
-    def label(self) -> str:
-        if self.through == self.other:
-            return "not supported yet"
-        return f"`{self.through}` is made of the state `{self.other}`"
-
-
-@dataclass(frozen=True)
 class UsedBeforeDefined(Diagnostic):
     code: ClassVar[str] = "S132"
     name: str

@@ -100,14 +100,14 @@ def _update(draw: st.DrawFn, scope: _Scope, name: str, own: tuple[str, ...]) -> 
         "{state} * 0.5 + {gate} * ({state} * 0.25) + {drive}",
     )  # fmt: skip
     form = draw(st.sampled_from(forms))
-    state = written(name, own)
-    inner = draw(_expression(scope, own, False, 2))
+    state, states = written(name, own), draw(st.booleans())
+    inner = draw(_expression(scope, own, states, 2))
     filled = {
         "state": state,
         "decay": draw(st.sampled_from((f"tanh({inner})", f"exp(-softplus({inner}))", f"sigmoid({inner})"))),
         "gate": f"sigmoid({inner})",
-        "drive": f"tanh({draw(_expression(scope, own, False, 2))}) * {scope.read(draw, own, False)}",
-        "any": draw(_expression(scope, own, False, 1)) if "{any}" in form else "",
+        "drive": f"tanh({draw(_expression(scope, own, states, 2))}) * {scope.read(draw, own, False)}",
+        "any": draw(_expression(scope, own, states, 1)) if "{any}" in form else "",
         "condition": scope.condition(draw, own) if "{condition}" in form else "",
     }
     return form.format(**filled)
