@@ -222,7 +222,7 @@ def test_extreme_steps_stay_finite() -> None:
 
 def test_the_text_names_its_origins() -> None:
     text = compiled("cross").text()
-    assert "// selective.scan:15" in text
+    assert "// selective.scan:13" in text
     assert "chunk=4" in text.splitlines()[1]
     assert "math.h" not in text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,7 @@ slow_strategy = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
+ROOT = Path(__file__).parent.parent
 UNTIDY = """\
 
 
@@ -144,3 +146,11 @@ def test_comments_anywhere_are_kept_and_formatting_is_stable(program: nodes.Prog
     assert parsed(written) == program
     assert sorted(re.findall(r"# c\d+(?: #)?", written)) == sorted(comments)
     assert format_text(written) == written
+
+
+SHIPPED = sorted(path for folder in ("examples", "scanlang/std", "tests/programs") for path in (ROOT / folder).glob("*.scan"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_programs_are_formatted(path: Path) -> None:
+    assert format_text(path.read_text(encoding="utf-8")) == path.read_text(encoding="utf-8")
