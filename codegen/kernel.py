@@ -147,7 +147,7 @@ class CellKernel:
 @dataclass(frozen=True)
 class ScanKernels:
     """Everything one scan needs. `merge_scale` is the factor of a merge that is a plain sum (1, or 1/K for mean), else None:
-    then `merge` makes the output from the partial outputs, and `merge_adjoint` their gradients (`d_y[k]`) and its inputs'.
+    then `merge` makes the output from the partial outputs, and `merge_adjoint` their gradients (`∂y[k]`) and its inputs'.
     """
 
     name: str

@@ -5,7 +5,7 @@
     op = scanlang.compile(program, scan="cross")        # a torch operator, differentiable in every argument
     core = scanlang.Scan2d(program, "cross", 96)        # an nn.Module with the projections and parameters
 
-`load`, `loads`, `order`-drawing and checking need no torch; it is imported by `compile` and `Scan2d` alone.
+Loading, checking and drawing need no torch; `compile` and `Scan2d` import it.
 """
 
 from __future__ import annotations
