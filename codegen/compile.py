@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from numbers import Integral
 from os import PathLike
 
 from scanlang.check.expressions import names_in
 from scanlang.check.program import CheckedScan
 from scanlang.check.sizes import evaluate_size, size_problem
+from scanlang.codegen.in_steps import read_in_steps, visits_twice, written_in_steps
 from scanlang.codegen.op import CompiledScan
 from scanlang.diagnostics import ScanError
-from scanlang.errors import BadSize, MissingSize
+from scanlang.errors import BadSize, MissingSize, NoSuchLayer
+from scanlang.graph.scan_graph import OWN, ScanGraph
 from scanlang.limits import LIMITS
+from scanlang.pipeline import conv_graph, operator_graph
 from scanlang.program import Program
 from scanlang.syntax.nodes import Expr
 
 
-def compile_scan(program: Program | str | PathLike[str], scan: str | None = None) -> CompiledScan:
-    """The operator of a scan.
+def compile_scan(program: Program | str | PathLike[str], scan: str | None = None, layer: int = 0) -> CompiledScan:
+    """The operator of a scan; `layer` picks the directions where it says `layers`.
 
     >>> op = scanlang.compile("cross.scan", scan="cross")       # `scan=` may be left out when there is one
     >>> y = op(x=x, low=low, B=B, C=C, dt_weight=w, dt_bias=b, A_log=A, D=D)
@@ -29,8 +34,57 @@ def compile_scan(program: Program | str | PathLike[str], scan: str | None = None
 
     program = program if isinstance(program, Program) else load(program)
     name = program.scan_name(scan)
-    checked = program.checked.scans[name]
-    return CompiledScan(program.operator_graph(name), fixed_sizes(checked), checked.span)
+    checked = scan_of_layer(program, name, layer)
+    graph, conv = operator_graph(program.verified, name, int(layer)), None
+    if graph.conv is not None and graph.conv.along is not None:
+        conv = _compile_conv(checked, conv_graph(program.verified, name, int(layer)))
+    return CompiledScan(graph, fixed_sizes(checked), checked.span, conv, checked.uncovered)
+
+
+@dataclass(frozen=True)
+class ForModule:
+    """The operator of a module, with the convolution in a pass of its own where something is projected from what it makes.
+
+    `summed`: the operands `elsewhere` run along another order than the convolution, which visits cells several times; they are
+    projected from the sum over the visits.
+    """
+
+    op: CompiledScan
+    summed: CompiledScan | None
+    elsewhere: frozenset[str]
+
+
+def compile_for_module(program: Program, name: str, layer: int) -> ForModule:
+    """The operator whose projections are made before, on rows."""
+    checked = scan_of_layer(program, name, layer)
+    op = compile_scan(program, name, layer)
+    conv, graph = op.graph.conv, op.graph
+    projected = frozenset(n for one in checked.projections if conv and one.source == conv.source for n in one.names)
+    if conv is None or conv.along is not None or not projected:
+        return ForModule(op, None, frozenset())
+    before, summed, elsewhere = conv_graph(program.verified, name, int(layer)), None, frozenset[str]()
+    if visits_twice(graph.traversal):
+        elsewhere = projected & graph.stream_routes.keys()
+        graph, before = read_in_steps(graph, projected), written_in_steps(before)
+        summed = _compile_conv(checked, replace(before, output_route=OWN)) if elsewhere else None
+    before_op = _compile_conv(checked, before)
+    op = CompiledScan(graph, fixed_sizes(checked), checked.span, before_op, checked.uncovered)
+    return ForModule(op, summed, elsewhere)
+
+
+def _compile_conv(scan: CheckedScan, graph: ScanGraph) -> CompiledScan:
+    return CompiledScan(graph, {}, scan.span, uncovered=True)
+
+
+def scan_of_layer(program: Program, name: str, layer: object) -> CheckedScan:
+    """The scan with the directions of one layer, or a ScanError."""
+    scan = program.checked.scans[name]
+    number = -1 if isinstance(layer, bool) or not isinstance(layer, Integral) else int(layer)
+    if number < 0:
+        raise ScanError([NoSuchLayer(scan.span, name, layer, 0)])
+    if scan.layer_rule == "list" and number >= len(scan.layers):
+        raise ScanError([NoSuchLayer(scan.span, name, number, len(scan.layers))])
+    return scan.at_layer(number)
 
 
 def fixed_sizes(scan: CheckedScan) -> dict[str, int]:
@@ -38,7 +92,8 @@ def fixed_sizes(scan: CheckedScan) -> dict[str, int]:
 
     A size that no argument shows, such as that of a state nothing else is indexed like, is fixed by the scan's defaults.
     """
-    shown = {scan.recurrence.indices[index] for operand in scan.recurrence.operands for index in operand.indices}
+    indices = scan.recurrence.indices
+    shown = {indices[index] for operand in scan.recurrence.operands for index in operand.indices if index in indices}
     fixed, defaults = {}, _defaults(scan)
     for label, value in scan.sizes.items():
         known = {} if label in shown else defaults

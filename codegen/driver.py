@@ -7,29 +7,36 @@ Nothing half-written is left: everything is made first, then written file by fil
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from scanlang.check.program import CheckedScan
 from scanlang.check.sizes import evaluate_size
-from scanlang.codegen.kernel import ScanKernels
+from scanlang.codegen.account import conv_account, direction_accounts, merge_account
+from scanlang.codegen.compile import scan_of_layer
+from scanlang.codegen.kernel import TIME, ScanKernels, Stream
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.codegen.report import CodeReport, Report
 from scanlang.codegen.schedule import Schedule
-from scanlang.codegen.stages import adjoint_text, graph_summary, graph_text, kernels_text, maps_text, tree_text
+from scanlang.codegen.stages import adjoint_text, graph_text, kernels_text, maps_text, tree_text
 from scanlang.codegen.traffic import Sizes, count_operations, count_traffic
+from scanlang.diagnostics import ScanError
+from scanlang.errors import ChannelsDoNotSplit
 from scanlang.files import write_atomically
 from scanlang.graph.scan_graph import ScanGraph
+from scanlang.pipeline import conv_graph
 from scanlang.program import Program, load
 
 if TYPE_CHECKING:
     from scanlang.codegen.gpu.machine_code import KernelCode
     from scanlang.codegen.gpu.triton_layout import Layout
 
-SIZE, CHANNELS = (56, 56), 96
-"""What is compiled for when nothing is said: the first stage of VMamba-T at 224 × 224."""
+SIZES = {1: (3136,), 2: (56, 56), 3: (16, 14, 14), 4: (4, 8, 14, 14)}
+CHANNELS = 96
+"""What is compiled for when nothing is said: the first stage of VMamba-T at 224 × 224, about as many cells with other axes."""
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 DEFAULT_EMITS = {"cpu": ("c", "so", "report"), "gpu": ("triton", "ptx", "cubin", "report")}
@@ -44,10 +51,11 @@ def compile_to_folder(
     folder: Path,
     scan: str | None = None,
     target: str = "cpu",
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     channels: int | None = None,
     dtype: str = "float32",
     emits: Collection[str] = (),
+    layer: int = 0,
 ) -> list[Path]:
     """Compile a scan and write what was asked for (`emits`), or the modules, their machine code and the report.
 
@@ -56,7 +64,13 @@ def compile_to_folder(
     `target` is `cpu` or `sm_80`, `sm_90`, …; no GPU is needed. Raises ScanError for a wrong program.
     """
     program = load(path, None if size is None else [size])
-    job = Job(program, program.scan_name(scan), target, size or SIZE, channels or CHANNELS, dtype)
+    name = program.scan_name(scan)
+    checked = scan_of_layer(program, name, layer)
+    unit = 1 if checked.split is None else sum(checked.split)
+    if channels is not None and channels % unit:
+        raise ScanError([ChannelsDoNotSplit(checked.span, channels, checked.split or ())])
+    grid = size or SIZES[len(program.checked.axes)]
+    job = Job(program, name, target, grid, channels or -(-CHANNELS // unit) * unit, dtype, layer)
     wanted = tuple(emits) or DEFAULT_EMITS["cpu" if target == "cpu" else "gpu"]
     made = {name: content for emit in wanted for name, content in job.emit(emit).items()}
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,27 +79,45 @@ def compile_to_folder(
 
 @dataclass(frozen=True)
 class Job:
-    """One scan for one target and size, with everything that is made of it, each when first asked for."""
+    """One layer of a scan for one target and size, with everything that is made of it, each when first asked for.
+
+    `before` has the pass that convolves the scan's first input, where there is one.
+    """
 
     program: Program
     scan: str
     target: str
-    size: tuple[int, int]
+    size: tuple[int, ...]
     channels: int
     dtype: str
+    layer: int = 0
+    is_conv: bool = False
 
     @property
     def stem(self) -> str:
-        return f"{self.scan}_{self.target}"
+        return f"{self.graph.name}_{self.target}"
+
+    @cached_property
+    def checked(self) -> CheckedScan:
+        return scan_of_layer(self.program, self.scan, self.layer)
 
     @cached_property
     def graph(self) -> ScanGraph:
-        return self.program.operator_graph(self.scan)
+        if self.is_conv:
+            return conv_graph(self.program.verified, self.scan, self.layer)
+        return self.program.operator_graph(self.scan, self.layer)
+
+    @cached_property
+    def before(self) -> Job | None:
+        conv = None if self.is_conv else conv_account(self.checked, self.graph)
+        return replace(self, is_conv=True) if conv is not None and conv.before else None
 
     @cached_property
     def sizes(self) -> dict[str, int]:
         """The sizes of the recurrence: the scan's formals from its defaults, the first one from the channels."""
-        checked = self.program.checked.scans[self.scan]
+        checked = self.checked
+        if self.is_conv:
+            return {}
         formals: dict[str, int] = {}
         for i, formal in enumerate(checked.formals):
             value = self.channels if i == 0 or formal.default is None else evaluate_size(formal.default, formals)
@@ -113,11 +145,17 @@ class Job:
         from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
         from scanlang.codegen.gpu.triton_layout import Layout, Shape
 
-        dtypes = tuple((stream.name, self.dtype) for stream in self.kernels.streams)
+        dtypes = tuple((stream.name, self.type_of(stream)) for stream in self.kernels.streams)
         dtypes += tuple((parameter.name, self.computing) for parameter in self.kernels.parameters)
         dtypes += tuple((n, self.dtype) for n in self.graph.merge_inputs if n not in dict(dtypes))
-        shape = Shape(*self.size, self.channels, dtypes, self.computing)
-        return Layout(self.kernels, self.graph.orders, choose_gpu_schedule(self.kernels, self.graph.orders, shape, 1), shape)
+        shape, traversal = Shape(self.size, self.channels, dtypes, self.computing), self.graph.traversal
+        return Layout(self.kernels, traversal, choose_gpu_schedule(self.kernels, traversal, shape, 1), shape)
+
+    def type_of(self, stream: Stream) -> str:
+        """What the operator makes along time has types of its own."""
+        if stream.route != TIME:
+            return self.dtype
+        return "float32" if stream.constant else self.computing
 
     @cached_property
     def c_text(self) -> str:
@@ -129,7 +167,7 @@ class Job:
     def triton_text(self) -> str:
         from scanlang.codegen.gpu.emit_triton import emit_triton
 
-        return emit_triton(self.kernels, self.graph.orders, self.schedule, self.layout.shape)
+        return emit_triton(self.kernels, self.graph.traversal, self.schedule, self.layout.shape)
 
     @cached_property
     def machine_code(self) -> tuple[KernelCode, ...]:
@@ -145,13 +183,22 @@ class Job:
             raise UnknownArchitecture(f"Triton {version('triton')} does not know it") from error
 
     def emit(self, what: str) -> dict[str, str | bytes]:
-        """The files of one stage, by name."""
+        """The files of one stage, by name; those of the pass before among them."""
         makers: dict[str, Callable[[], dict[str, str | bytes]]] = {
             "syntax": lambda: {f"{self.scan}.syntax.txt": tree_text(self.syntax_tree())},
             "checked": lambda: {f"{self.scan}.checked.txt": tree_text(self.program.checked)},
             "maps": lambda: {f"{self.scan}.maps.txt": maps_text(self.program)},
-            "graph": lambda: {f"{self.scan}.graph.txt": graph_text(self.program, self.scan)},
-            "adjoint": lambda: {f"{self.scan}.adjoint.txt": adjoint_text(self.graph.step)},
+            "graph": lambda: {f"{self.scan}.graph.txt": graph_text(self.program, self.scan, self.layer)},
+            "report": lambda: {"report.txt": self.report.to_text(), "report.json": self.report.to_json()},
+        }
+        if what in makers:
+            return makers[what]()
+        passes = (self,) if self.before is None else (self, self.before)
+        return {name: content for one in passes for name, content in one.emit_pass(what).items()}
+
+    def emit_pass(self, what: str) -> dict[str, str | bytes]:
+        makers: dict[str, Callable[[], dict[str, str | bytes]]] = {
+            "adjoint": lambda: {f"{self.graph.name}.adjoint.txt": adjoint_text(self.graph.step)},
             "kernels": lambda: {f"{self.stem}.kernels.txt": kernels_text(self.kernels)},
             "schedule": lambda: {f"{self.stem}.schedule.txt": self.schedule_text()},
             "c": lambda: {f"{self.stem}.c": self.c_text},
@@ -159,7 +206,6 @@ class Job:
             "triton": lambda: {f"{self.stem}.py": self.triton_text},
             "ptx": lambda: {f"{self.stem}.{code.report.name}.ptx": code.ptx for code in self.machine_code},
             "cubin": lambda: {f"{self.stem}.{code.report.name}.cubin": code.cubin for code in self.machine_code},
-            "report": lambda: {"report.txt": self.report.to_text(), "report.json": self.report.to_json()},
         }
         return makers[what]()
 
@@ -179,26 +225,30 @@ class Job:
 
     @cached_property
     def report(self) -> Report:
-        kernels, verifications = self.kernels, self.program.verified.verifications
+        kernels, visits = self.kernels, self.graph.traversal.at(self.size)
         forward, backward = count_traffic(kernels, self.schedule, self.traffic_sizes())
+        proofs = {name: str(found) for name, found in self.program.verified.verifications.items()}
         return Report(
             program=PurePath(self.program.source.name).name,
             scan=self.scan,
             target=self.target,
-            height=self.size[0],
-            width=self.size[1],
+            layer=self.layer,
+            grid=dict(zip(self.program.checked.axes, self.size, strict=True)),
             channels=self.channels,
             dtype=self.dtype,
             versions=self.versions(),
-            directions=tuple({"order": o.name, "proof": str(verifications[o.name])} for o in self.graph.orders),
+            directions=direction_accounts(kernels, self.graph.traversal, self.size, self.target, proofs),
+            tokens=dict(visits.tokens),
+            pads=visits.pads,
+            conv=conv_account(self.checked, self.graph),
             sizes=self.sizes,
             schedule=self.schedule,
             forward=forward,
             backward=backward,
             forward_operations=count_operations(kernels.forward.body),
             backward_operations=count_operations((*kernels.backward.forward, *kernels.backward.backward)),
-            merge=graph_summary(self.graph),
-            kernels=self.code_reports(),
+            merge=merge_account(self.checked, self.graph),
+            kernels=(*self.code_reports(), *(() if self.before is None else self.before.code_reports())),
         )
 
     def traffic_sizes(self) -> Sizes:
@@ -207,7 +257,7 @@ class Job:
         groups = GROUPS if self.target == "cpu" else self.channels
         item, computing = ITEM_BYTES[self.dtype], ITEM_BYTES[self.computing]
         item = max(item, computing) if self.target == "cpu" else item  # narrower maps are widened first there
-        return Sizes(self.size[0] * self.size[1], self.channels, item, computing, groups)
+        return Sizes(self.graph.traversal.at(self.size), self.channels, item, computing, groups)
 
     def versions(self) -> dict[str, str]:
         if self.target == "cpu":
@@ -219,13 +269,16 @@ class Job:
     def code_reports(self) -> tuple[CodeReport, ...]:
         if self.target == "cpu":
             names = ("forward", "backward") if self.kernels.merge is None else ("forward", "backward", "merge", "merge_adjoint")
-            return tuple(CodeReport(name) for name in names)
-        return tuple(_code_report(code) for code in self.machine_code)
+            return tuple(CodeReport(self.pass_name(name)) for name in names)
+        return tuple(_code_report(code, self.pass_name(code.report.name)) for code in self.machine_code)
+
+    def pass_name(self, kernel: str) -> str:
+        return f"conv {kernel}" if self.is_conv else kernel
 
 
-def _code_report(code: KernelCode) -> CodeReport:
+def _code_report(code: KernelCode, name: str) -> CodeReport:
     """A kernel that does not walk has no steps to count instructions of."""
-    figures = asdict(code.report)
+    figures = {**asdict(code.report), "name": name}
     if not code.report.instructions_per_step:
         figures |= dict.fromkeys(("instructions_per_step", "exponentials_per_step", "channels_per_step"))
     return CodeReport(**figures)

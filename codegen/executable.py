@@ -1,14 +1,17 @@
 """What a backend gives the operator: a scan that runs. One class per backend implements `Executable`.
 
-All arrays are contiguous and on one device. B is the batch, L = H·W the cells in raster order, K the directions:
+All arrays are contiguous and on one device. B is the batch, K the directions. R are the rows of a map: the cells in raster
+order, then tokens, then pads (`Visits.rows`). J is the number of steps of the longest direction.
 
-    stream with lanes          (B, L, C), or (B, L, K, C) if it is per direction
-    stream without lanes       (B, L, K, width)
-    parameter                  (K, C, width), or (C, width) if the directions share it
-    input of a merge           (B, L, C)
+    stream with lanes          (B, R, C), or (B, R, K, C) if it is per direction
+    stream without lanes       (B, R, K, width), along TIME (K, J, width)
+    parameter                  (K, C, width), or (C, width) if the directions share it or have channels of their own
+    input of a merge           (B, R, C)
+    output                     (B, R, C), or (B, R, K, C) if the kernels are `stacked`
 
 Streams may be float64, float32, bfloat16 or float16, each its own; the computing type is float64 if any stream is, else
-float32. Every array that an executable makes is written in full.
+float32. Every array that an executable makes is written in full: rows that no direction visits are zero (of pads, anything).
+Pads are inputs of steps, never outputs: what a merge makes of them, or of their gradients, reaches nothing.
 """
 
 from __future__ import annotations
@@ -25,24 +28,36 @@ from scanlang.codegen.kernel import ScanKernels
 @dataclass(frozen=True)
 class Saved:
     """What the forward leaves for the backward: the states at the start of every chunk, `(B, K, chunks, states, C)` in the
-    computing type, and the partial outputs `(K, B, L, C)` if the merge is an expression (else an empty tensor)."""
+    computing type (C the largest number of channels of a direction), and the partial outputs `(K, B, R, C)` if the merge is an
+    expression (else an empty tensor)."""
 
     states: Tensor
     partials: Tensor
 
 
 class Executable(Protocol):
-    """A scan compiled for one device. `grid` is (H, W)."""
+    """A scan compiled for one device. `grid` is the length of every axis.
+
+    `tables` is None, or, where an order is given at run time, `(B, routes, K, J)` int32 on the device: the row of every step,
+    in place of the traversal's own tables.
+    """
 
     kernels: ScanKernels
 
-    def chunk(self, grid: tuple[int, int]) -> int:
-        """Steps between saved states at this size; there are ceil(L / chunk) chunks."""
+    def chunk(self, grid: tuple[int, ...]) -> int:
+        """Steps between saved states at this size; there are ceil(J / chunk) chunks."""
 
-    def forward(self, arrays: Mapping[str, Tensor], grid: tuple[int, int], save: bool) -> tuple[Tensor, Saved]:
-        """The output `(B, L, C)`, in the type of the first stream with lanes, and what to save (empty tensors if not)."""
+    def forward(
+        self, arrays: Mapping[str, Tensor], grid: tuple[int, ...], save: bool, tables: Tensor | None = None
+    ) -> tuple[Tensor, Saved]:
+        """The output, in the type of the first stream with lanes, and what to save (empty tensors if not)."""
 
     def backward(
-        self, gradient: Tensor, saved: Saved, arrays: Mapping[str, Tensor], grid: tuple[int, int]
+        self,
+        gradient: Tensor,
+        saved: Saved,
+        arrays: Mapping[str, Tensor],
+        grid: tuple[int, ...],
+        tables: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The gradient of every array, by name, in the array's shape; the operator converts to its type."""
+        """The gradient of every array but constant streams, by name, in its shape; the operator converts to its type."""

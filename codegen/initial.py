@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scanlang.syntax.nodes import Binary, Call, Expr, Name, Negative, Number, Sum
+from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Number, Sum
 
 _BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div,
@@ -58,7 +58,7 @@ def _evaluate(expression: Expr, bound: Mapping[str, int], front: tuple[int, ...]
             return _BINARY[operator](_evaluate(left, bound, front), _evaluate(right, bound, front))
         case Call(function, arguments):
             return _call(function, [_evaluate(argument, bound, front) for argument in arguments])
-        case Sum():
+        case Sum() | CellMean():
             raise ValueError("an initial value has no sum")
         case _:
             assert_never(expression)

@@ -33,19 +33,32 @@ class Let:
     origin: Span | None = field(default=None, compare=False, repr=False)
 
 
+OWN, TIME = 0, -1
+"""Routes: the direction's own order; the number of the step itself. Others are numbered from 1."""
+
+
 @dataclass(frozen=True)
 class Stream:
-    """A map in grid order, contiguous: with lanes `(B, L, C)`, or `(B, L, K, C)` per direction; without `(B, L, K, width)`."""
+    """An array with a row for every cell, token and pad: with lanes `(B, R, C)`, or `(B, R, K, C)` per direction; without
+    `(B, R, K, width)`. At step t a direction reads (and its gradient goes to) row `table[route][direction][t]`.
+
+    One along TIME has a row per step instead, the same for all images: `(K, J, width)`. A `constant` one has no gradient.
+    """
 
     name: str
     lanes: bool
     per_direction: bool
     width: int = 1
+    route: int = OWN
+    constant: bool = False
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """An array of learned values per channel: `(K, C, width)`, or `(C, width)` where the directions share it."""
+    """An array of learned values per channel: `(K, C, width)`, or `(C, width)` where the directions share it.
+
+    Where each direction has its own channels: `(C, width)`, or `(C / K, width)` if shared.
+    """
 
     name: str
     shared: bool
@@ -146,8 +159,15 @@ class CellKernel:
 
 @dataclass(frozen=True)
 class ScanKernels:
-    """Everything one scan needs. `merge_scale` is the factor of a merge that is a plain sum (1, or 1/K for mean), else None:
-    then `merge` makes the output from the partial outputs, and `merge_adjoint` their gradients (`∂y[k]`) and its inputs'.
+    """Everything one scan needs. How the outputs come together is one of
+
+        merge_scale   a plain sum over the directions times this factor (1, or 1/K for mean)
+        merge         an expression: `merge` makes the output from the partial outputs, `merge_adjoint` their gradients
+                      (`∂y[k]`) and its inputs'
+        stacked       not at all: the output is `(B, R, K, C)`, its gradient likewise
+        split         every direction has its own channels, in these proportions (their sum divides C); the output `(B, R, C)`
+
+    `output_route` is the route along which outputs are written and their gradient is read; `routes` counts those there are.
     """
 
     name: str
@@ -157,10 +177,24 @@ class ScanKernels:
     merge_scale: float | None
     merge: CellKernel | None
     merge_adjoint: CellKernel | None
+    stacked: bool = False
+    split: tuple[int, ...] | None = None
+    output_route: int = OWN
+    routes: int = 1
 
     @property
     def streams(self) -> tuple[Stream, ...]:
         return tuple(access.of for access in self.forward.reads if isinstance(access.of, Stream))
+
+    def channels(self, total: int) -> tuple[tuple[int, int], ...]:
+        """(first channel, number of channels) of every direction."""
+        if self.split is None:
+            return ((0, total),) * self.directions
+        unit, first, found = total // sum(self.split), 0, []
+        for part in self.split:
+            found.append((first, part * unit))
+            first += part * unit
+        return tuple(found)
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

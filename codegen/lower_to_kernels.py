@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from scanlang.codegen.kernel import (
+    OWN,
+    TIME,
     Access,
     Accumulate,
     Advance,
@@ -32,7 +34,7 @@ from scanlang.diagnostics import ScanError
 from scanlang.errors import TooMuchToUnroll
 from scanlang.graph.adjoint import adjoint
 from scanlang.graph.scan_graph import ScanGraph
-from scanlang.graph.step import AdjointStep, Assign, Step, Update, carry_of, gradient_of, operations, total_of
+from scanlang.graph.step import AdjointStep, Assign, Operand, Step, Update, carry_of, gradient_of, operations, total_of
 from scanlang.graph.values import Apply, Constant, Previous
 from scanlang.limits import LIMITS
 
@@ -49,17 +51,27 @@ def lower_to_kernels(graph: ScanGraph, sizes: Mapping[str, int]) -> ScanKernels:
     if (count := operations(step, extents)) > LIMITS.unrolled:
         finding = TooMuchToUnroll(step.body[0].span, step.recurrence, count, LIMITS.unrolled, tuple(sorted(sizes.items())))
         raise ScanError([finding])
-    merge_scale = {"sum": 1.0, "mean": 1.0 / graph.directions}.get(graph.merge) if isinstance(graph.merge, str) else None
-    merge, merge_adjoint = (None, None) if merge_scale is not None else _lower_merge(graph)
+    merge, merge_adjoint = _lower_merge(graph) if not isinstance(graph.merge, str) and not graph.stacked else (None, None)
     return ScanKernels(
         graph.name,
         graph.directions,
         _lower_forward(graph, step, extents),
         _lower_backward(graph, adjoint(step), extents),
-        merge_scale,
+        _merge_scale(graph),
         merge,
         merge_adjoint,
+        graph.stacked,
+        graph.split,
+        graph.output_route,
+        len(graph.traversal.routes),
     )
+
+
+def _merge_scale(graph: ScanGraph) -> float | None:
+    """The factor of a plain sum; None where the outputs come together otherwise, or not at all."""
+    if graph.stacked or not isinstance(graph.merge, str):
+        return None
+    return 1.0 / graph.directions if graph.merge == "mean" else 1.0
 
 
 @dataclass
@@ -80,10 +92,10 @@ def _frame(graph: ScanGraph, step: Step, extents: Mapping[str, int]) -> _Frame:
         shape = tuple(extents[i] for i in operand.indices)
         of: Stream | Parameter
         if operand.kind == "param":
-            of = Parameter(operand.name, operand.name in graph.shared, math.prod(shape))
+            of = Parameter(operand.name, graph.in_common(operand.name), math.prod(shape))
             parameters.append(Access(of, names.declare(prologue, operand.name, shape)))
         else:
-            of = _stream(graph, operand.name, math.prod(shape))
+            of = _stream(graph, operand, math.prod(shape))
             reads.append(Access(of, names.declare(prologue, operand.name, shape)))
     unroller = Unroller(extents, names, prologue)
     for equation in step.prologue:
@@ -94,10 +106,12 @@ def _frame(graph: ScanGraph, step: Step, extents: Mapping[str, int]) -> _Frame:
     return _Frame(tuple(parameters), prologue, tuple(s for s in states), tuple(reads), names)
 
 
-def _stream(graph: ScanGraph, name: str, width: int) -> Stream:
-    """The stream of one of the graph's inputs."""
-    node = graph.inputs()[name]
-    return Stream(name, lanes=node.kind == "input", per_direction=node.per_direction, width=width)
+def _stream(graph: ScanGraph, operand: Operand, width: int) -> Stream:
+    """The stream of an operand: one of the graph's inputs, or what is known of every step."""
+    if operand.constant or operand.name in graph.labelled:
+        return Stream(operand.name, lanes=False, per_direction=True, width=width, route=TIME, constant=operand.constant)
+    node, route = graph.inputs()[operand.name], graph.stream_routes.get(operand.name, OWN)
+    return Stream(operand.name, lanes=node.kind == "input", per_direction=node.per_direction, width=width, route=route)
 
 
 def _run_step(step: Step, extents: Mapping[str, int], names: Names, block: Block) -> tuple[Advance, ...]:
@@ -168,14 +182,14 @@ def _collect_gradients(
 ) -> tuple[tuple[Gradient, ...], tuple[Accumulate, ...]]:
     """What a step gives to the gradients of the streams, and to what is accumulated over all steps."""
     gradients, accumulates = [], []
-    streams = {o.name for o in derived.step.operands if o.kind != "param"}
+    streams = {o.name: o for o in derived.step.operands if o.kind != "param"}
     for name, value in derived.gradients.items():
         indices = derived.step.indices_of(name)
         extents = unroller.extents(indices)
         unroller.assign(gradient_of(name), indices, value, None)
         atoms = unroller.names.of(gradient_of(name), extents)
         if name in streams:
-            gradients.append(Gradient(_stream(graph, name, math.prod(extents)), atoms))
+            gradients.append(Gradient(_stream(graph, streams[name], math.prod(extents)), atoms))
             continue
         assert unroller.block.above is not None
         totals = unroller.names.declare(unroller.block.above, total_of(name), extents)
@@ -198,7 +212,7 @@ def _lower_epilogue(
         shape = unroller.extents(operand.indices)
         name = gradient_of(operand.name)
         unroller.assign(name, operand.indices, derived.parameters.get(operand.name, Constant(0.0)), operand.span)
-        of = Parameter(operand.name, operand.name in graph.shared, math.prod(shape))
+        of = Parameter(operand.name, graph.in_common(operand.name), math.prod(shape))
         found.append(ParameterGradient(of, names.of(name, shape)))
     return _needed(block.lets, [a for gradient in found for a in gradient.atoms]), tuple(found)
 

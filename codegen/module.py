@@ -1,28 +1,36 @@
-"""A scan as an `nn.Module`: the operator with its projections and parameters, initialised as the program says."""
+"""A scan as an `nn.Module`: the operator with projections, convolution, parameters and layers, initialised as the program says.
+
+Maps and tokens are packed into rows once; everything between is on rows: convolution, projections, the operator, the merge.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from fractions import Fraction
-from numbers import Integral
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from scanlang.check.program import CheckedScan
-from scanlang.check.sizes import evaluate_size, size_problem
-from scanlang.codegen.compile import compile_scan
+from scanlang.check.program import LABELS, CheckedOperand
+from scanlang.check.widths import misfit
+from scanlang.codegen.arguments import map_argument, token_argument
+from scanlang.codegen.compile import compile_for_module, scan_of_layer
 from scanlang.codegen.initial import initial_value
-from scanlang.codegen.signature import FLOATS
+from scanlang.codegen.module_sizes import channel_count, formal_sizes, index_sizes
+from scanlang.codegen.projections import ProjectionShape
+from scanlang.codegen.signature import FLOATS, Signature
+from scanlang.codegen.used_layers import used_layer
 from scanlang.diagnostics import Diagnostic, ScanError
-from scanlang.errors import BadSize, MissingSize, ReservedName, WrongArguments, WrongDevice, WrongShape, WrongType
+from scanlang.errors import ReservedName, WrongArguments, WrongDevice, WrongShape, WrongType
 from scanlang.graph.interpret import project_name
-from scanlang.limits import LIMITS
+from scanlang.graph.step_rewrites import convolved
 from scanlang.program import Program
+from scanlang.source import Span
 
-MAP_DIMENSIONS = 4
+SUMMED = "summed."
+"""What a convolution makes of cells that are visited several times, summed over the visits."""
 
 
 class Scan2d(nn.Module):
@@ -32,49 +40,98 @@ class Scan2d(nn.Module):
     >>> y = core(x)                          # x and y: (B, H, W, 96)
 
     `channels` is the scan's first formal (`dim`); other formals may be given by name, and have their defaults otherwise.
+    `layer` picks the directions of a scan with `layers`. A grid has one to four axes: `(B, T, H, W, C)` for three.
     Inputs are taken in the order of the scan's `input` clause. Parameters carry the recurrence's names, `(K, C, ·)` or
     `(C, ·)` where shared; a projection is `project_weight` `(K, rows, C)` (and `project_bias`), initialised as `nn.Linear`.
-    A recurrence input that no projection makes and that is not a scan input is a keyword of the call.
-    Raises ScanError for a scan, size or argument that does not fit.
+    Tokens are keywords, `core(x, z, cls=cls, z_cls=z_cls)`, each `(B, T, C)`; the result is then a tuple of the map and the
+    tokens. So are orders given at run time, `(B, L)`, and a recurrence input that no projection makes and that is not a scan
+    input. Raises ScanError for a scan, size or argument that does not fit.
     """
 
-    def __init__(self, program: Program | str, scan: str | None = None, channels: int | None = None, **sizes: int) -> None:
+    def __init__(
+        self,
+        program: Program | str,
+        scan: str | None = None,
+        channels: int | None = None,
+        *,
+        layer: int = 0,
+        **sizes: int,
+    ) -> None:
         super().__init__()
         from scanlang import load
 
         program = program if isinstance(program, Program) else load(program)
-        self.scan = program.checked.scans[program.scan_name(scan)]
-        self.sizes = _sizes(self.scan, channels, sizes)
-        self.channels = _channels(self.scan, channels, self.sizes)
-        self.op = compile_scan(program, self.scan.name)
-        self._labels = {
-            label: _size(self.scan, label, evaluate_size(value, self.sizes), LIMITS.index_size)
-            for label, value in self.scan.sizes.items()
-        }
+        self.scan = scan_of_layer(program, program.scan_name(scan), layer)
+        self.sizes = formal_sizes(self.scan, channels, sizes)
+        self.channels = channel_count(self.scan, channels, self.sizes)
+        compiled = compile_for_module(program, self.scan.name, layer)
+        self.op, self._summed, self._elsewhere = compiled.op, compiled.summed, compiled.elsewhere
+        self._signature = self._call_signature()
+        self._labels = index_sizes(self.scan, self.sizes)
+        self._learned: list[str] = []
         self._make_parameters()
         self._make_projections()
+        self._make_weights()
+        self._make_layers()
+
+    @property
+    def _directions(self) -> int:
+        return len(self.scan.directions)
+
+    def _call_signature(self) -> Signature:
+        """What a call takes: the scan's inputs in order, what nothing makes, tokens, orders."""
+        scan, op = self.scan, self.op.signature
+        own = {argument.name: argument for argument in op.maps}
+        inputs = [own.get(name) or map_argument(name, op.axes, scan.span) for name in scan.inputs]
+        others = [one for one in op.maps if one.name not in scan.inputs and one.name not in scan.projected]
+        maps = (*inputs, *others)
+        tokens = [token_argument(token, one, scan.inputs[0]) for token in self.op.tokens for one in maps]
+        known = {**op.known, "C": (self.channels, "as the module has")}
+        return replace(op, arguments=(*maps, *tokens, *op.orders), known=known)
+
+    def _register(self, span: Span, name: str, value: Tensor) -> None:
+        self._check_name(span, "a parameter of a module", name)
+        self.register_parameter(name, nn.Parameter(value))
+        self._learned.append(name)
+
+    def _check_name(self, span: Span, kind: str, name: str) -> None:
+        if hasattr(self, name) or name.startswith("project_"):
+            reason = "torch.nn.Module or Scan2d has an attribute of that name"
+            raise ScanError([ReservedName(span, kind, name, reason)])
 
     def _make_parameters(self) -> None:
-        recurrence, directions = self.scan.recurrence, len(self.scan.directions)
-        extents = {index: self._labels[label] for index, label in recurrence.indices.items()}
-        for operand in recurrence.of_kind("param"):
-            front = (self.channels,) if operand.name in self.scan.shared else (directions, self.channels)
-            if hasattr(self, operand.name) or operand.name.startswith("project_"):
-                reason = "torch.nn.Module or Scan2d has an attribute of that name"
-                raise ScanError([ReservedName(operand.span, "a parameter of a module", operand.name, reason)])
-            value = initial_value(operand.initial, operand.indices, extents, front)
-            self.register_parameter(operand.name, nn.Parameter(value))
+        """Those of the recurrence."""
+        extents = {index: self._labels[label] for index, label in self.scan.recurrence.indices.items()}
+        extents["label"] = len(LABELS)
+        for operand in self.scan.recurrence.operands:
+            if operand.kind in ("param", "shared param"):
+                value = initial_value(operand.initial, operand.indices, extents, self._front(operand))
+                self._register(operand.span, operand.name, value)
+
+    def _front(self, operand: CheckedOperand) -> tuple[int, ...]:
+        """The dimensions of a parameter before its indices."""
+        shared = operand.name in self.scan.shared
+        if operand.kind == "shared param":
+            return () if shared else (self._directions,)
+        return self._per_channel(shared)
+
+    def _per_channel(self, shared: bool) -> tuple[int, ...]:
+        if self.scan.split is not None:
+            return (self.channels // self._directions,) if shared else (self.channels,)
+        return (self.channels,) if shared else (self._directions, self.channels)
 
     def _make_projections(self) -> None:
-        front = () if "project" in self.scan.shared else (len(self.scan.directions),)
         for number, projection in enumerate(self.scan.projections):
-            rows = sum(math.prod(self._shape(name)) for name in projection.names)
-            bound = 1.0 / math.sqrt(self.channels)
-            weight = torch.empty(*front, rows, self.channels).uniform_(-bound, bound)
+            weight, bias = self._projection(number).initial(projection.bias)
             self.register_parameter(f"{project_name(number)}_weight", nn.Parameter(weight))
-            if projection.bias:
-                bias = torch.empty(*front, rows).uniform_(-bound, bound)
+            if bias is not None:
                 self.register_parameter(f"{project_name(number)}_bias", nn.Parameter(bias))
+
+    def _projection(self, number: int) -> ProjectionShape:
+        rows = sum(math.prod(self._shape(name)) for name in self.scan.projections[number].names)
+        parts = [self.op.graph.channels(k, self.channels) for k in range(self._directions)]
+        starts = tuple((part.start, part.stop - part.start) for part in parts)
+        return ProjectionShape(rows, self.channels, starts, self.scan.split is not None, "project" in self.scan.shared)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         """What a projection makes for one direction: index sizes, or the channels."""
@@ -83,7 +140,45 @@ class Scan2d(nn.Module):
             return (self.channels,)
         return tuple(self._labels[self.scan.recurrence.indices[i]] for i in operand.indices)
 
-    def forward(self, /, *inputs: Tensor, **keywords: Tensor) -> Tensor:
+    def _make_weights(self) -> None:
+        """Those of the convolution, and of the merge."""
+        if self.scan.conv is not None:
+            front, bound = self._per_channel("conv" in self.scan.shared), 1.0 / math.sqrt(self.scan.conv.width)
+            weight = torch.empty(*front, self.scan.conv.width).uniform_(-bound, bound)
+            self._register(self.scan.conv.span, "conv_weight", weight)
+            self._register(self.scan.conv.span, "conv_bias", torch.empty(front).uniform_(-bound, bound))
+        if self.scan.merge == "weighted":
+            self._register(self.scan.span, "merge_weight", torch.zeros(self._directions))
+
+    def _make_layers(self) -> None:
+        if not isinstance(self.scan.merge, str):
+            finding = misfit(self.scan.merge, self.scan.uses, self.channels, self.sizes)
+            if finding is not None:
+                raise ScanError([finding])
+        for use in self.scan.uses:
+            self._check_name(use.span, "a layer of a module", use.name)
+            self.add_module(use.name, used_layer(self.scan, use, self.sizes))
+            self._learned.append(use.name)
+
+    def forward(self, /, *inputs: Tensor, **keywords: Tensor) -> Any:
+        given = self._given(inputs, keywords)
+        for number, projection in enumerate(self.scan.projections):
+            self._check_projectable(number, projection.source, given[projection.source])
+        self._signature.check(given)
+        rows = self.op.rows(self._signature.grid(given))
+        self.op.check_tokens(self._signature, given, rows)
+        values = {**given, **{name: getattr(self, name) for name in self._learned}}
+        maps = self._signature.packed(rows, given)
+        if self.op.conv is not None:
+            maps |= self.op.convolved(rows, maps, values)
+        if self._summed is not None:
+            maps[SUMMED] = self._summed.outputs(rows, maps, values)
+        for number in range(len(self.scan.projections)):
+            maps |= self._project(number, maps)
+        return self.op.unpack(rows, self.op.run(rows, maps, values))
+
+    def _given(self, inputs: tuple[Tensor, ...], keywords: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The arguments by name, every one there and none too many."""
         names = self.scan.inputs
         if len(inputs) > len(names):
             raise ScanError([WrongArguments(self.scan.span, (), (f"{len(inputs)} inputs",), names)])
@@ -91,29 +186,23 @@ class Scan2d(nn.Module):
         if len(given) < len(inputs) + len(keywords):
             twice = tuple(f"a second {name}" for name in names[: len(inputs)] if name in keywords)
             raise ScanError([WrongArguments(self.scan.span, (), twice, names)])
-        missing = tuple(name for name in names if name not in given)
-        if missing:
-            raise ScanError([WrongArguments(self.scan.span, missing, (), names)])
-        own = {*self.scan.projected, *(operand.name for operand in self.scan.recurrence.of_kind("param"))}
-        taken = tuple(dict.fromkeys((*names, *(name for name in self.op.arguments if name not in own))))
-        unknown = tuple(name for name in given if name not in taken)
-        if unknown:
-            raise ScanError([WrongArguments(self.scan.span, (), unknown, taken)])
-        arguments = {name: given[name] for name in given if name in self.op.arguments}
-        for operand in self.scan.recurrence.of_kind("param"):
-            arguments[operand.name] = getattr(self, operand.name)
-        for number in range(len(self.scan.projections)):
-            arguments.update(self._project(number, given))
-        return self.op(**arguments)
+        self._signature.complete(given)
+        return given
 
-    def _project(self, number: int, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """One linear map for all directions, in grid order, and its slices by name."""
-        projection, directions = self.scan.projections[number], len(self.scan.directions)
-        weight: Tensor = getattr(self, f"{project_name(number)}_weight")
-        bias: Tensor | None = getattr(self, f"{project_name(number)}_bias", None)
-        x = self._projectable(projection.source, given[projection.source], weight)
-        rows = functional.linear(x, weight.flatten(0, -2), None if bias is None else bias.flatten())
-        rows = rows.unflatten(-1, (-1, weight.shape[-2])).expand(*x.shape[:-1], directions, weight.shape[-2])
+    def _project(self, number: int, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What a projection makes, on rows, by name."""
+        source = self.scan.projections[number].source
+        made = self._projected(number, maps.get(convolved(source), maps[source]))
+        if SUMMED in maps and convolved(source) in maps:
+            made |= {name: one for name, one in self._projected(number, maps[SUMMED]).items() if name in self._elsewhere}
+        return made
+
+    def _projected(self, number: int, x: Tensor) -> dict[str, Tensor]:
+        """One linear map for all directions, and its slices."""
+        projection, stem = self.scan.projections[number], project_name(number)
+        weight: Tensor = getattr(self, f"{stem}_weight")
+        bias: Tensor | None = getattr(self, f"{stem}_bias", None)
+        rows = self._projection(number).project(x, weight, bias)
         shapes = [self._shape(name) for name in projection.names]
         parts = rows.split([math.prod(shape) for shape in shapes], -1)
         return {
@@ -121,13 +210,15 @@ class Scan2d(nn.Module):
             for name, part, shape in zip(projection.names, parts, shapes, strict=True)
         }
 
-    def _projectable(self, name: str, x: object, weight: Tensor) -> Tensor:
-        """`x`, which a projection with that weight takes; else a ScanError that names it."""
+    def _check_projectable(self, number: int, name: str, x: object) -> None:
+        """Raise a ScanError where a projection cannot take `x`."""
+        weight: Tensor = getattr(self, f"{project_name(number)}_weight")
         if not isinstance(x, Tensor):
             raise ScanError([WrongType(self.scan.span, name, f"a {type(x).__name__}", "a tensor")])
         finding: Diagnostic | None = None
-        if x.dim() != MAP_DIMENSIONS or x.shape[-1] != self.channels:
-            finding = WrongShape(self.scan.span, name, tuple(x.shape), f"(B, H, W, {self.channels})")
+        if x.dim() != 2 + len(self._signature.axes) or x.shape[-1] != self.channels:
+            wanted = f"(B, {', '.join(self._signature.axes)}, {self.channels})"
+            finding = WrongShape(self.scan.span, name, tuple(x.shape), wanted)
         elif x.device != weight.device:
             finding = WrongDevice(self.scan.span, name, str(x.device), str(weight.device))
         elif x.dtype != weight.dtype and not (x.dtype in FLOATS and torch.is_autocast_enabled(x.device.type)):
@@ -135,48 +226,7 @@ class Scan2d(nn.Module):
             finding = WrongType(self.scan.span, name, was, f"{wanted}, as the module's weights are")
         if finding is not None:
             raise ScanError([finding])
-        return x
 
     def extra_repr(self) -> str:
         sizes = ", ".join(f"{label}={size}" for label, size in self.sizes.items())
-        return f"{self.scan.name}, {sizes}, {len(self.scan.directions)} directions"
-
-
-def _sizes(scan: CheckedScan, channels: int | None, given: Mapping[str, int]) -> dict[str, int]:
-    """The value of every formal of a scan: the first is the number of channels."""
-    labels = tuple(formal.label for formal in scan.formals)
-    unknown = tuple(name for name in given if name not in labels)
-    if unknown:
-        raise ScanError([WrongArguments(scan.span, (), unknown, labels)])
-    sizes = dict(given) if channels is None or not labels else {labels[0]: channels, **given}
-    for label, value in sizes.items():
-        _given_size(scan, label, value)
-        if label == labels[0] and channels not in (None, value):
-            raise ScanError([BadSize(scan.span, label, f"it is given twice, as {channels} and {value}")])
-    for formal in scan.formals:
-        if formal.label in sizes:
-            continue
-        if formal.default is None:
-            raise ScanError([MissingSize(scan.span, scan.name, formal.label, formal.span)])
-        sizes[formal.label] = _size(scan, formal.label, evaluate_size(formal.default, sizes))
-    return sizes
-
-
-def _channels(scan: CheckedScan, channels: int | None, sizes: Mapping[str, int]) -> int:
-    """What was given, or the first formal's value."""
-    if channels is None and not scan.formals:
-        raise ScanError([WrongArguments(scan.span, ("channels",), (), ("channels",))])
-    return _given_size(scan, "channels", sizes[scan.formals[0].label] if channels is None else channels)
-
-
-def _given_size(scan: CheckedScan, label: str, value: object) -> int:
-    """A size that the caller gives: an integer, of any library."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise ScanError([BadSize(scan.span, label, f"it is {value!r}, which is not an integer")])
-    return _size(scan, label, Fraction(int(value)))
-
-
-def _size(scan: CheckedScan, label: str, value: Fraction, limit: int = LIMITS.integer) -> int:
-    if (problem := size_problem(value, limit)) is not None:
-        raise ScanError([BadSize(scan.span, label, problem)])
-    return int(value)
+        return f"{self.scan.name}, {sizes}, {self._directions} directions"

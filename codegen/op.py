@@ -1,36 +1,31 @@
-"""The torch operator of a scan: shapes checked, autograd, fake tensors, one name for every device.
+"""The torch operator of a scan: shapes checked, maps and tokens packed into rows, one name for every device.
 
     op = scanlang.compile("cross.scan")
     y = op(x=x, low=low, B=B, C=C, dt_weight=w, dt_bias=b, A_log=A, D=D)
 
-`torch.ops.scanlang.<name>` takes the same tensors in the same order (and `save`); its backward is an operator of its own.
-Which backend runs is decided by the device of the arguments at each call.
+Around `torch.ops.scanlang.<name>`, which works on rows, there is plain torch only: packing, and the second phase of a merge.
 """
 
 from __future__ import annotations
 
-import hashlib
-import keyword
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from scanlang.codegen.backend import choose_backend
-from scanlang.codegen.executable import Executable, Saved
-from scanlang.codegen.lower_to_kernels import lower_to_kernels
-from scanlang.codegen.signature import flattened, signature_of
-from scanlang.diagnostics import ScanError
-from scanlang.errors import WrongArguments
+from scanlang.codegen.arguments import signature_of
+from scanlang.codegen.on_rows import ScanOnRows
+from scanlang.codegen.parameters import kernel_parameter
+from scanlang.codegen.register import identity, register
+from scanlang.codegen.rows import Rows
+from scanlang.codegen.second_pass import SecondPass
+from scanlang.codegen.signature import Signature
+from scanlang.diagnostics import Diagnostic, ScanError
+from scanlang.errors import WrongArguments, WrongTokenCount
 from scanlang.graph.scan_graph import ScanGraph
-from scanlang.maps.verify import verify_size
+from scanlang.graph.step_rewrites import convolved
 from scanlang.source import Span
-
-_LIBRARY = torch.library.Library("scanlang", "FRAGMENT")
-_DEVICES = "CompositeExplicitAutograd"
-_REGISTERED: set[str] = set()
 
 
 class CompiledScan:
@@ -40,173 +35,136 @@ class CompiledScan:
 
     Per-channel inputs are `(B, H, W, C)`, shared inputs `(B, H, W, K)` or `(B, H, W, K, ·)` in grid order, parameters
     `(K, C)` or `(K, C, ·)`, without K where the directions share them; a projected per-channel input is `(B, H, W, K, C)`.
-    The result is `(B, H, W, C)`, contiguous, in the type of the first per-channel input. float32, bfloat16, float16 and
-    float64, mixed as they come; state and merge are float32, or float64 if any map is. Any H and W.
+    A grid has one to four axes (`(B, T, H, W, C)`). With `channels split` parameters are `(C)`, `(C, ·)`.
+    Tokens that the orders insert are arguments of their own, `(B, T, C)`: `cls` for the scan's first input, `z_cls` for `z`.
+    An order given at run time is `(B, L)`, int32 or int64; a layer that the merge calls any function of a tensor.
+    The result is `(B, H, W, C)`, contiguous, in the type of the first per-channel input, `(B, H, W, K·C)` for `merge concat`;
+    where there are tokens it is a tuple of that and the tokens of every name. float32, bfloat16, float16 and float64, mixed as
+    they come; state and merge are float32, or float64 if any map is. Any H and W.
     Raises ScanError naming the argument that is missing, unknown, or of a wrong shape, type or device.
     """
 
-    def __init__(self, graph: ScanGraph, fixed: Mapping[str, int], span: Span) -> None:
-        self.graph, self.signature = graph, signature_of(graph, fixed, span)
-        self._executables: dict[tuple[object, ...], Executable] = {}
-        self._lock = threading.Lock()
-        self._verified: set[tuple[int, int]] = set()
-        self.torch_op = _register(self)
+    def __init__(
+        self,
+        graph: ScanGraph,
+        fixed: Mapping[str, int],
+        span: Span,
+        conv: CompiledScan | None = None,
+        uncovered: bool = False,
+    ) -> None:
+        """`conv` is the convolution of the first input in a pass of its own, for those who need it there.
+
+        `uncovered`: there may be cells that no direction visits.
+        """
+        self.graph, traversal = graph, graph.traversal
+        self.conv: CompiledScan | None = conv
+        self.convolves_before = graph.conv is not None and convolved(graph.conv.source) in graph.inputs()
+        before = conv.signature if conv is not None and self.convolves_before else None
+        self.signature: Signature = signature_of(graph, fixed, span, before)
+        self.tokens, self._given, self._merged = traversal.token_names, traversal.given_names, graph.merge_inputs
+        self._plain = traversal.plain  # tracing sees no cached properties
+        self.on_rows = ScanOnRows(graph, self.signature, uncovered)
+        self.torch_op = register(self.on_rows, f"{graph.name}_{self.identity}")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledScan:
         return self  # it never changes, and a copied module may share it
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CompiledScan, (self.graph, dict(self.signature.fixed), self.signature.span)
+        return CompiledScan, (self.graph, dict(self.signature.fixed), self.signature.span, self.conv, self.on_rows.uncovered)
 
     @property
     def identity(self) -> str:
-        """A name for what the scan computes: equal scans share one registered operator."""
-        graph, orders = self.graph, [order.checked for order in self.graph.orders]
-        said = (
-            str(graph),
-            graph.step,
-            graph.merge,
-            orders,
-            sorted(graph.shared),
-            self.signature.names,
-            self.signature.fixed,
-        )
-        return hashlib.sha256(repr(said).encode()).hexdigest()[:12]
+        """A name for what the scan computes: equal scans share one registered operator, unless it has findings at run time."""
+        signature, findings = self.signature, str(self.signature.span) if self._given else ""
+        return identity(str(self.graph), self.graph, signature.names, signature.fixed, self.on_rows.uncovered, findings)
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The names of the arguments, in the order of `torch_op`."""
+        """The names of the arguments."""
         return self.signature.names
 
-    def __call__(self, /, *positional: Tensor, **given: Tensor) -> Tensor:
+    def __call__(self, /, *positional: Tensor, **given: Any) -> Any:
         if positional:
             unknown = (f"an argument without a name{f' ({len(positional)} of them)' if len(positional) > 1 else ''}",)
             raise ScanError([WrongArguments(self.signature.span, (), unknown, self.signature.names)])
-        tensors = self.signature.in_order(given)
-        self.signature.check(tensors)
-        save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-        result: Tensor = self.torch_op(*tensors, save=save)[0]
-        return result
+        self.signature.complete(given)
+        self.signature.check(given)
+        rows = self.rows(self.signature.grid(given))
+        self.check_tokens(self.signature, given, rows)
+        return self.unpack(rows, self.run(rows, self.signature.packed(rows, given), given))
 
     def __repr__(self) -> str:
-        arguments = ", ".join(f"{a.name} {a.wanted}" for a in self.signature.arguments)
-        return f"<scan {self.signature.scan}: {arguments} -> (B, H, W, C)>"
+        arguments = ", ".join(f"{a.name} {'layer' if a.kind == 'layer' else a.wanted}" for a in self.signature.arguments)
+        channels = f"{self.graph.directions}·C" if self.graph.stacked and self.graph.second is None else "C"
+        cells = f"(B, {', '.join(self.signature.axes)}, {channels})"
+        result = f"({', '.join([cells, *(f'{token} (B, T, {channels})' for token in self.tokens)])})" if self.tokens else cells
+        return f"<scan {self.signature.scan}: {arguments} -> {result}>"
 
-    def executable(self, tensors: Sequence[Tensor]) -> Executable:
-        """The scan for the sizes and the device of `tensors`, made on first use."""
-        sizes = {label: int(size) for label, size in self.signature.check(list(tensors)).items()}
-        device = tensors[0].device.type
-        key = (device, *sizes.items())
-        with self._lock:
-            if key not in self._executables:
-                kernels = lower_to_kernels(self.graph, sizes)
-                self._executables[key] = choose_backend(kernels, self.graph.orders, device, self.signature.span)
-            return self._executables[key]
+    def rows(self, grid: tuple[int, ...]) -> Rows:
+        """How maps of that size lie in rows. Where the orders decide, a traced size is fixed."""
+        if self._plain:
+            return Rows(grid)
+        fixed = tuple(len(range(length)) for length in grid)
+        return Rows(fixed, *self._beyond_cells(*fixed))
 
-    def grid(self, tensors: Sequence[Tensor]) -> tuple[int, int]:
-        """(H, W) of a call; a size is verified exhaustively the first time it is seen."""
-        first = tensors[0] if self.signature.arguments[0].kind != "param" else self._a_map(tensors)
-        size = (int(first.shape[1]), int(first.shape[2]))
-        if size not in self._verified:
-            for order in self.graph.orders:
-                verify_size(order, *size)
-            self._verified.add(size)
-        return size
+    @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+    def _beyond_cells(self, *grid: int) -> tuple[tuple[tuple[str, int], ...], int]:
+        """(tokens, pads) of a size."""
+        visits = self.on_rows.visits(grid)
+        return visits.tokens, visits.pads
 
-    def _a_map(self, tensors: Sequence[Tensor]) -> Tensor:
-        return next(t for a, t in zip(self.signature.arguments, tensors, strict=True) if a.kind != "param")
+    def check_tokens(self, signature: Signature, given: Mapping[str, Tensor], rows: Rows) -> None:
+        """There are as many tokens as the orders insert."""
+        counts = dict(rows.tokens)
+        found: list[Diagnostic] = []
+        for argument in signature.arguments:
+            if argument.token is None:
+                continue
+            was, wanted = given[argument.name].shape[1], counts.get(argument.token, 0)
+            if was != wanted:
+                sizes = tuple(zip(self.graph.orders[0].axes, rows.grid, strict=True))
+                found.append(WrongTokenCount(argument.span, argument.name, argument.token, int(was), wanted, sizes))
+        if found:
+            raise ScanError(found)
 
-    def flatten(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
-        return {a.name: flattened(a, t) for a, t in zip(self.signature.arguments, tensors, strict=True)}
+    def run(self, rows: Rows, maps: Mapping[str, Tensor], given: Mapping[str, Any]) -> Tensor:
+        """The result on rows, `(B, R, C)`, from packed maps, and parameters, orders and layers as the caller gives them."""
+        if self.convolves_before and convolved(self.graph.scan_inputs[0]) not in maps:
+            maps = {**maps, **self.convolved(rows, maps, given)}
+        outputs = self.outputs(rows, maps, given)
+        if self.graph.second is not None:
+            layers = {argument.name: given[argument.name] for argument in self.signature.layers}
+            read = {name: maps[name][:, : rows.covered] for name in self._merged}
+            second = SecondPass(self.graph.second, rows.cells, layers)
+            return second.result(outputs[:, : rows.covered], read).to(outputs.dtype)
+        return outputs.flatten(2) if self.graph.stacked else outputs
 
-    def output_like(self, tensors: Sequence[Tensor]) -> Tensor:
-        """The argument that gives the output its shape `(B, H, W, C)` and type."""
-        return next(t for a, t in zip(self.signature.arguments, tensors, strict=True) if a.kind == "input")
+    def convolved(self, rows: Rows, maps: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The first input convolved in a pass of its own, `(B, R, C)` or `(B, R, K, C)`, under the kernels' name for it."""
+        assert self.conv is not None
+        assert self.graph.conv is not None
+        return {convolved(self.graph.conv.source): self.conv.outputs(rows, maps, given)}
 
-    def forward(self, tensors: Sequence[Tensor], save: bool) -> tuple[Tensor, Tensor, Tensor]:
-        grid, arrays = self.grid(tensors), self.flatten(tensors)
-        result, saved = self.executable(tensors).forward(arrays, grid, save)
-        like = self.output_like(tensors)
-        return result.view(like.shape[0], *grid, like.shape[-1]), saved.states, saved.partials
+    def outputs(self, rows: Rows, maps: Mapping[str, Tensor], given: Mapping[str, Any]) -> Tensor:
+        """What the registered operator makes: `(B, R, C)`, or `(B, R, K, C)` where the outputs stay side by side."""
+        tensors = self.tensors(maps, given)
+        save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+        made: Tensor = self.torch_op(*tensors, grid=list(rows.grid), save=save)[0]
+        return made
 
-    def backward(self, gradient: Tensor, states: Tensor, partials: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
-        grid, arrays, executable = self.grid(tensors), self.flatten(tensors), self.executable(tensors)
-        saved = Saved(states, partials)
-        if states.numel() == 0:
-            saved = executable.forward(arrays, grid, True)[1]
-        flat = gradient.flatten(1, 2).contiguous()
-        found = executable.backward(flat, saved, arrays, grid)
-        return [
-            found[argument.name].to(tensor.dtype).reshape(tensor.shape).contiguous()
-            for argument, tensor in zip(self.signature.arguments, tensors, strict=True)
+    def tensors(self, maps: Mapping[str, Tensor], given: Mapping[str, Any]) -> list[Tensor]:
+        """What the registered operator takes: the arrays of the kernels, then the orders given at run time."""
+        channels = next(maps[array.name] for array in self.signature.arrays if array.kind == "input").shape[-1]
+        arrays = [
+            maps[array.name] if array.is_map else kernel_parameter(self.graph, array.name, given, channels)
+            for array in self.signature.arrays
         ]
+        return [*arrays, *(given[name] for name in self._given)]
 
-    def saved_shapes(self, tensors: Sequence[Tensor], save: bool) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """The shapes of the saved states and partial outputs, for tensors that may be fake."""
-        if not save:
-            return (0,), (0,)
-        executable, (height, width) = self.executable(tensors), self._a_map(tensors).shape[1:3]
-        like, length, directions = self.output_like(tensors), height * width, self.signature.directions
-        chunk = executable.chunk((height, width))
-        states = len(executable.kernels.forward.states)
-        partials = (0,) if executable.kernels.merge_scale is not None else (directions, like.shape[0], length, like.shape[-1])
-        return (like.shape[0], directions, (length + chunk - 1) // chunk, states, like.shape[-1]), partials
-
-
-def _register(scan: CompiledScan) -> Any:
-    """Define `torch.ops.scanlang.<name>` and its backward; the same scan is registered once."""
-    name = f"{scan.signature.scan}_{scan.identity}"
-    if name in _REGISTERED:
-        return getattr(torch.ops.scanlang, name).default
-    _REGISTERED.add(name)
-    names = [_argument_name(n) for n in scan.arguments]
-    tensors = ", ".join(f"Tensor {n}" for n in names)
-    _LIBRARY.define(f"{name}({tensors}, *, bool save=False) -> (Tensor, Tensor, Tensor)")
-    _LIBRARY.define(f"{name}_backward(Tensor gradient, Tensor states, Tensor partials, {tensors}) -> Tensor[]")
-
-    def forward(*tensors: Tensor, save: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        return scan.forward(tensors, save)
-
-    def backward(gradient: Tensor, states: Tensor, partials: Tensor, *tensors: Tensor) -> list[Tensor]:
-        return scan.backward(gradient, states, partials, tensors)
-
-    def fake_forward(*tensors: Tensor, save: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        like = scan.output_like(tensors)
-        height, width = scan._a_map(tensors).shape[1:3]
-        computing = torch.float64 if torch.float64 in (t.dtype for t in scan_streams(tensors)) else torch.float32
-        states, partials = scan.saved_shapes(tensors, save)
-        return (
-            like.new_empty((like.shape[0], height, width, like.shape[-1])),
-            like.new_empty(states, dtype=computing),
-            like.new_empty(partials, dtype=computing),
-        )
-
-    def scan_streams(tensors: Sequence[Tensor]) -> list[Tensor]:
-        return [t for a, t in zip(scan.signature.arguments, tensors, strict=True) if a.kind != "param"]
-
-    def fake_backward(gradient: Tensor, states: Tensor, partials: Tensor, *tensors: Tensor) -> list[Tensor]:
-        return [tensor.new_empty(tensor.shape) for tensor in tensors]
-
-    def remember(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: tuple[Tensor, ...]) -> None:
-        ctx.save_for_backward(output[1], output[2], *inputs)
-        ctx.mark_non_differentiable(output[1], output[2])
-        ctx.set_materialize_grads(False)
-
-    def differentiate(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Any, ...]:
-        states, partials, *tensors = ctx.saved_tensors
-        if gradient is None:
-            return (None,) * len(tensors)
-        made = getattr(torch.ops.scanlang, f"{name}_backward")(gradient, states, partials, *tensors)
-        return tuple(g if wanted else None for g, wanted in zip(made, ctx.needs_input_grad, strict=False))
-
-    _LIBRARY.impl(name, forward, _DEVICES)
-    _LIBRARY.impl(f"{name}_backward", backward, _DEVICES)
-    torch.library.register_fake(f"scanlang::{name}", fake_forward, lib=_LIBRARY)
-    torch.library.register_fake(f"scanlang::{name}_backward", fake_backward, lib=_LIBRARY)
-    torch.library.register_autograd(f"scanlang::{name}", differentiate, setup_context=remember, lib=_LIBRARY)
-    return getattr(torch.ops.scanlang, name).default
-
-
-def _argument_name(name: str) -> str:
-    """A name that an operator's schema takes."""
-    return f"{name}_" if keyword.iskeyword(name) or name in ("self", "save", "gradient", "states", "partials") else name
+    def unpack(self, rows: Rows, result: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The map, or the map and the tokens of every name."""
+        cells, tokens = rows.unpack(result)
+        if not self.tokens:
+            return cells
+        none = result.new_zeros(result.shape[0], 0, *result.shape[2:])
+        return (cells, *(tokens.get(name, none) for name in self.tokens))

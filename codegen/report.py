@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from scanlang.codegen.account import ConvAccount, DirectionAccount, MergeAccount
 from scanlang.codegen.schedule import Schedule
 from scanlang.codegen.traffic import Operations, Traffic
 
@@ -31,33 +32,40 @@ class Report:
     program: str
     scan: str
     target: str
-    height: int
-    width: int
+    layer: int
+    grid: Mapping[str, int]
     channels: int
     dtype: str
     versions: Mapping[str, str]
-    directions: tuple[Mapping[str, str], ...]
+    directions: tuple[DirectionAccount, ...]
+    tokens: Mapping[str, int]
+    pads: int
+    conv: ConvAccount | None
     sizes: Mapping[str, int]
     schedule: Schedule
     forward: Traffic
     backward: Traffic
     forward_operations: Operations
     backward_operations: Operations
-    merge: str
+    merge: MergeAccount
     kernels: tuple[CodeReport, ...]
 
     def to_json(self) -> str:
         return json.dumps(_plain(asdict(self)), indent=2, ensure_ascii=False) + "\n"
 
     def to_text(self) -> str:
+        cells = " × ".join(map(str, self.grid.values()))
         lines = [
-            f"{self.program}: scan {self.scan} for {self.target}",
-            f"  {self.height} × {self.width} cells, {self.channels} channels, {self.dtype}",
+            f"{self.program}: scan {self.scan} for {self.target}{f', layer {self.layer}' if self.layer else ''}",
+            f"  {cells} cells, {self.channels} channels, {self.dtype}",
             "  " + ", ".join(f"{name} {version}" for name, version in self.versions.items()),
             "directions",
-            *(f"  y[{k}]  {one['order']:<24}{one['proof']}" for k, one in enumerate(self.directions)),
+            *(line for k, one in enumerate(self.directions) for line in _direction_lines(k, one)),
+            *self._beyond_cells(),
+            *([_conv_line(self.conv)] if self.conv is not None else []),
             f"sizes     {', '.join(f'{label} = {size}' for label, size in self.sizes.items()) or 'none'}",
-            f"merge     {self.merge}",
+            f"merge     {self.merge.rule}",
+            f"          {'one pass' if self.merge.passes == 1 else 'two passes'}: {self.merge.why}",
             f"schedule  {', '.join(f'{name} {value}' for name, value in asdict(self.schedule).items())}",
             f"{'per image':<26}{'ideal':>12}{'moved':>12}",
             *(_traffic_line(name, one) for name, one in (("forward", self.forward), ("backward", self.backward))),
@@ -68,12 +76,29 @@ class Report:
         ]
         return "\n".join(lines) + "\n"
 
+    def _beyond_cells(self) -> list[str]:
+        """Rows of a map that are no cells."""
+        found = [f"tokens    {', '.join(f'{count} {name}' for name, count in self.tokens.items())}"] if self.tokens else []
+        return found + ([f"pads      {self.pads}"] if self.pads else [])
+
     def _kernel_lines(self) -> list[str]:
         if self.target == "cpu":
             names = ", ".join(kernel.name for kernel in self.kernels)
             return [f"functions {names} (registers and instructions: the C compiler does not tell them)"]
         head = f"{'kernels':<26}{'registers':>12}{'spills':>12}{'shared':>12}{'instructions per step':>24}"
         return [head, *(_kernel_line(kernel) for kernel in self.kernels)]
+
+
+def _direction_lines(k: int, one: DirectionAccount) -> list[str]:
+    addresses = "arithmetic addresses" if one.addresses == "arithmetic" else "addresses from a table"
+    return [f"  y[{k}]  {one.order:<24}{one.proof}", f"        {one.steps} steps, {addresses}: {one.why}"]
+
+
+def _conv_line(conv: ConvAccount) -> str:
+    where = "inside the pass, and in one of its own before"
+    if not (conv.inside and conv.before):
+        where = "inside the pass" if conv.inside else "in a pass of its own before"
+    return f"conv      {conv.width} steps of {conv.source}, {where}: {conv.why}"
 
 
 def _plain(value: Any) -> Any:

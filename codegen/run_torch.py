@@ -1,24 +1,18 @@
-"""The scan in plain torch, for machines without a C compiler: what does not depend on the states is computed for a chunk of
-steps at once, the states step by step in between. Any device, any order, forward and backward; slow."""
+"""The scan in plain torch, for machines without a C compiler. Any device, any order, forward and backward; slow."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from scanlang.codegen.executable import Saved
-from scanlang.codegen.kernel import Access, Advance, Atom, CellKernel, Let, Parameter, ScanKernels, Stream
-from scanlang.maps.order import Order
-
-FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
-    "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg,
-    "exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt, "tanh": torch.tanh, "erf": torch.erf,
-    "abs": torch.abs, "min": torch.minimum, "max": torch.maximum, "where": torch.where,
-    "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne,
-}  # fmt: skip
+from scanlang.codegen.kernel import TIME, Access, Atom, CellKernel, Let, Parameter, ScanKernels, Stream
+from scanlang.codegen.torch_steps import evaluate, sequence, value_of
+from scanlang.maps.traversal import Traversal
 
 CHUNK = 64
 
@@ -29,149 +23,140 @@ def computing_type(arrays: Mapping[str, Tensor], streams: Iterable[Stream]) -> t
 
 
 class TorchScan:
-    """`TorchScan(kernels, orders)` implements `Executable`."""
+    """`TorchScan(kernels, traversal)` implements `Executable`."""
 
-    def __init__(self, kernels: ScanKernels, orders: Sequence[Order]) -> None:
-        self.kernels, self.orders = kernels, tuple(orders)
+    def __init__(self, kernels: ScanKernels, traversal: Traversal) -> None:
+        self.kernels, self.traversal = kernels, traversal
 
-    def chunk(self, grid: tuple[int, int]) -> int:
+    def chunk(self, grid: tuple[int, ...]) -> int:
         return CHUNK
 
-    def forward(self, arrays: Mapping[str, Tensor], grid: tuple[int, int], save: bool) -> tuple[Tensor, Saved]:
-        run = _Run(self, arrays, grid)
-        kernel = self.kernels.forward
-        outputs, saved = run.empty_like_output(), []
-        states = run.zeros(kernel.states)
-        for steps in run.chunks():
-            saved += [states] if save else []
-            values = run.values(kernel.parameters, kernel.prologue, kernel.reads, steps)
-            states = _sequence(kernel.body, kernel.advances, states, values, steps)
-            run.scatter(outputs, _expand(values, kernel.output, run, steps), steps)
+    def forward(
+        self, arrays: Mapping[str, Tensor], grid: tuple[int, ...], save: bool, tables: Tensor | None = None
+    ) -> tuple[Tensor, Saved]:
+        run, kernel = _Run(self, arrays, grid, tables), self.kernels.forward
+        outputs, entries = run.zero_outputs(), run.zero_states() if save else run.empty()
+        for group in run.groups:
+            states = group.zeros(kernel.states)
+            for number, steps in enumerate(group.chunks()):
+                if save and kernel.states:
+                    group.keep(entries, number, [states[name] for name in kernel.states])
+                values = group.values(kernel.parameters, kernel.prologue, kernel.reads, steps)
+                states = sequence(kernel.body, kernel.advances, states, values, steps)
+                group.scatter(outputs, group.expand(values, kernel.output, steps), steps)
         result, partials = self._merge(run, outputs)
-        kept = torch.stack([torch.stack([s[n] for n in kernel.states], 2) for s in saved], 2) if saved else run.empty()
-        return result.to(run.output_type), Saved(kept, partials if save else run.empty())
+        return result.to(run.output_type), Saved(entries, partials if save else run.empty())
 
     def _merge(self, run: _Run, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        if self.kernels.merge_scale is not None:
-            return outputs.sum(0) * self.kernels.merge_scale, run.empty()
-        assert self.kernels.merge is not None
+        """The output, and the partial outputs where they are needed again."""
+        if self.kernels.stacked:
+            return outputs.permute(1, 2, 0, 3).contiguous(), run.empty()
+        if self.kernels.split is not None:
+            parts = zip(outputs, self.kernels.channels(run.channels), strict=True)
+            return torch.cat([output[..., :count] for output, (_, count) in parts], -1) * run.scale, run.empty()
+        if self.kernels.merge is None:
+            return outputs.sum(0) * run.scale, run.empty()
         values = run.cell_values(self.kernels.merge, outputs, None)
         return values[self.kernels.merge.writes[0].atoms[0]].expand_as(outputs[0]), outputs
 
     def backward(
-        self, gradient: Tensor, saved: Saved, arrays: Mapping[str, Tensor], grid: tuple[int, int]
+        self,
+        gradient: Tensor,
+        saved: Saved,
+        arrays: Mapping[str, Tensor],
+        grid: tuple[int, ...],
+        tables: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        run, kernel = _Run(self, arrays, grid), self.kernels.backward
+        run = _Run(self, arrays, grid, tables)
         cotangents, found = self._merge_adjoint(run, gradient.to(run.type), saved.partials)
-        for stream in self.kernels.streams:  # it may be read by the merge too, or only decide branches
-            found.setdefault(stream.name, run.zero_gradient(stream))
-        totals = {a.accumulator: run.zero_total() for a in kernel.accumulates}
-        carries = run.zeros(kernel.carries)
-        for number, steps in reversed(list(enumerate(run.chunks()))):
-            entry = {name: saved.states[:, :, number, i] for i, name in enumerate(kernel.states)}
-            values = run.values(kernel.parameters, kernel.prologue, kernel.reads, steps)
-            _sequence(kernel.forward, kernel.advances, entry, values, steps)
-            values[kernel.cotangent] = run.gathered(cotangents, steps)
-            carries = _sequence(kernel.backward, kernel.carry_advances, carries, values, steps, backwards=True)
-            for part in kernel.gradients:
-                run.add_gradient(found[part.of.name], part.of, [_expand(values, a, run, steps) for a in part.atoms], steps)
-            for one in kernel.accumulates:
-                totals[one.accumulator] += _expand(values, one.value, run, steps).sum(2)
-        values = run.values(kernel.parameters, kernel.prologue, (), range(0))
-        values.update({name: total.unsqueeze(2) for name, total in totals.items()})
-        _evaluate(kernel.epilogue, values)
-        for result in kernel.parameter_gradients:
-            atoms = [_expand(values, a, run, range(1)).squeeze(2).sum(0) for a in result.atoms]
-            stacked = torch.stack(atoms, -1)
-            found[result.of.name] = stacked.sum(0) if result.of.shared else stacked
+        wanted = [s.name for s in self.kernels.streams if not s.constant] + [p.name for p in self.kernels.parameters]
+        for name in wanted:  # it may be read by the merge too, or only decide branches
+            found.setdefault(name, torch.zeros(arrays[name].shape, dtype=run.type, device=run.device))
+        for group in run.groups:
+            self._group_backward(group, saved.states, cotangents, found)
         return found
 
+    def _group_backward(self, group: _Group, entries: Tensor, cotangents: Tensor, found: dict[str, Tensor]) -> None:
+        kernel = self.kernels.backward
+        totals = group.zeros([a.accumulator for a in kernel.accumulates])
+        carries = group.zeros(kernel.carries)
+        for number, steps in reversed(list(enumerate(group.chunks()))):
+            entry = dict(zip(kernel.states, group.kept(entries, number), strict=True))
+            values = group.values(kernel.parameters, kernel.prologue, kernel.reads, steps)
+            sequence(kernel.forward, kernel.advances, entry, values, steps)
+            values[kernel.cotangent] = group.gathered(cotangents, steps)
+            carries = sequence(kernel.backward, kernel.carry_advances, carries, values, steps, backwards=True)
+            for part in kernel.gradients:
+                group.add_gradient(found[part.of.name], part.of, [group.expand(values, a, steps) for a in part.atoms], steps)
+            for one in kernel.accumulates:
+                totals[one.accumulator] += group.expand(values, one.value, steps).sum(2)
+        values = group.values(kernel.parameters, kernel.prologue, (), range(0))
+        values.update({name: total.unsqueeze(2) for name, total in totals.items()})
+        evaluate(kernel.epilogue, values)
+        for result in kernel.parameter_gradients:
+            atoms = [group.expand(values, atom, range(1)).squeeze(2).sum(0) for atom in result.atoms]
+            group.add_parameter_gradient(found[result.of.name], result.of, torch.stack(atoms, -1))
+
     def _merge_adjoint(self, run: _Run, gradient: Tensor, partials: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The gradient of every direction's output `(K, B, L, C)`, and those of the merge's own inputs."""
-        if self.kernels.merge_scale is not None:
-            return (gradient * self.kernels.merge_scale).expand(len(self.orders), *gradient.shape), {}
+        """The gradient of every direction's output, laid out as by `zero_outputs`, and those of the merge's own inputs."""
+        if self.kernels.stacked:
+            return gradient.permute(2, 0, 1, 3), {}
+        if self.kernels.split is not None:
+            cotangents = run.zero_outputs()
+            for k, (first, count) in enumerate(self.kernels.channels(run.channels)):
+                cotangents[k, ..., :count] = gradient[..., first : first + count] * run.scale
+            return cotangents, {}
+        if self.kernels.merge is None:
+            return (gradient * run.scale).expand(run.directions, *gradient.shape), {}
         kernel = self.kernels.merge_adjoint
         assert kernel is not None
         values = run.cell_values(kernel, partials, gradient)
-        made = {w.of.name: _number(values, w.atoms[0], gradient).expand_as(gradient) for w in kernel.writes}
-        cotangents = torch.stack([made.pop(f"∂y[{k}]") for k in range(len(self.orders))])
-        return cotangents, {name.removeprefix("∂"): value.clone() for name, value in made.items()}
+        made = {w.of.name: value_of(values, w.atoms[0], gradient).expand_as(gradient) for w in kernel.writes}
+        cotangents = torch.stack([made.pop(f"∂y[{k}]") for k in range(run.directions)])
+        own = {name.removeprefix("∂"): value.clone() for name, value in made.items()}
+        for value in (cotangents, *own.values()):  # pads are no output, whatever the merge makes of them
+            value[..., run.visits.rows - run.visits.pads :, :] = 0
+        return cotangents, own
 
 
 class _Run:
-    """The arrays of one call, in the computing type, and how steps find their cells. Values are `(B, K, T, C)`."""
+    """The arrays of one call, in the computing type, and its groups of directions."""
 
-    def __init__(self, scan: TorchScan, arrays: Mapping[str, Tensor], grid: tuple[int, int]) -> None:
-        streams = scan.kernels.streams
-        self.type = computing_type(arrays, streams)
-        lanes = next(s for s in streams if s.lanes)
-        x = arrays[lanes.name]
-        self.arrays, self.output_type, self.device = arrays, x.dtype, x.device
-        self.batch, self.length, self.channels, self.directions = x.shape[0], x.shape[1], x.shape[-1], len(scan.orders)
-        positions = [torch.from_numpy(order.positions(*grid)) for order in scan.orders]
-        self.cells = torch.stack(positions).to(self.device)
+    def __init__(self, scan: TorchScan, arrays: Mapping[str, Tensor], grid: tuple[int, ...], tables: Tensor | None) -> None:
+        self.kernels, self.visits, self.arrays = scan.kernels, scan.traversal.at(grid), arrays
+        self.type = computing_type(arrays, self.kernels.streams)
+        x = arrays[next(s.name for s in self.kernels.streams if s.lanes)]
+        self.output_type, self.device = x.dtype, x.device
+        self.batch, self.channels, self.directions = x.shape[0], x.shape[-1], self.kernels.directions
+        self.scale = 1.0 if self.kernels.merge_scale is None else self.kernels.merge_scale
+        if tables is None:
+            tables = torch.from_numpy(self.visits.table)[None].to(self.device)
+        self.tables = tables.long().expand(self.batch, *tables.shape[1:])
 
-    def chunks(self) -> list[range]:
-        return [range(t, min(t + CHUNK, self.length)) for t in range(0, self.length, CHUNK)]
+    @cached_property
+    def groups(self) -> list[_Group]:
+        """Directions of as many steps and as many channels run side by side."""
+        alike: dict[tuple[int, int], list[int]] = {}
+        for k, (_, count) in enumerate(self.kernels.channels(self.channels)):
+            alike.setdefault((self.visits.lengths[k], count), []).append(k)
+        return [_Group(self, tuple(members), *key) for key, members in alike.items()]
+
+    @property
+    def most_channels(self) -> int:
+        return max(count for _, count in self.kernels.channels(self.channels))
 
     def empty(self) -> Tensor:
         return torch.empty(0, dtype=self.type, device=self.device)
 
-    def zeros(self, names: Iterable[str]) -> dict[str, Tensor]:
-        shape = (self.batch, self.directions, self.channels)
-        return {name: torch.zeros(shape, dtype=self.type, device=self.device) for name in names}
+    def zero_outputs(self) -> Tensor:
+        """A map for the output of every direction, `(K, B, R, C)`, its own channels first."""
+        shape = (self.directions, self.batch, self.visits.rows, self.most_channels)
+        return torch.zeros(shape, dtype=self.type, device=self.device)
 
-    def zero_total(self) -> Tensor:
-        return torch.zeros(self.batch, self.directions, self.channels, dtype=self.type, device=self.device)
-
-    def zero_gradient(self, stream: Stream) -> Tensor:
-        width = self.channels if stream.lanes else stream.width
-        middle = (self.directions,) if stream.per_direction else ()
-        return torch.zeros(self.batch, self.length, *middle, width, dtype=self.type, device=self.device)
-
-    def empty_like_output(self) -> Tensor:
-        shape = (self.directions, self.batch, self.length, self.channels)
-        return torch.full(shape, math.nan, dtype=self.type, device=self.device)
-
-    def values(
-        self, parameters: Iterable[Access], prologue: Iterable[Let], reads: Iterable[Access], steps: range
-    ) -> dict[Atom, Tensor]:
-        values: dict[Atom, Tensor] = {}
-        for access in parameters:
-            assert isinstance(access.of, Parameter)
-            array = self.arrays[access.of.name].to(self.type)
-            array = array.unsqueeze(0) if access.of.shared else array
-            values.update({name: array[None, :, None, :, i] for i, name in enumerate(access.names)})
-        for access in reads:
-            assert isinstance(access.of, Stream)
-            values.update(zip(access.names, self.read(access.of, steps), strict=True))
-        _evaluate(prologue, values)
-        return values
-
-    def read(self, stream: Stream, steps: range) -> list[Tensor]:
-        cells = self.cells[:, steps.start : steps.stop]
-        array = self.arrays[stream.name].to(self.type)
-        if not stream.per_direction:
-            return [array[:, cells]]
-        picked = torch.stack([array[:, cells[k], k] for k in range(self.directions)], 1)
-        return [picked] if stream.lanes else [picked[..., i : i + 1] for i in range(stream.width)]
-
-    def gathered(self, outputs: Tensor, steps: range) -> Tensor:
-        cells = self.cells[:, steps.start : steps.stop]
-        return torch.stack([outputs[k][:, cells[k]] for k in range(self.directions)], 1)
-
-    def scatter(self, outputs: Tensor, value: Tensor, steps: range) -> None:
-        for k in range(self.directions):
-            outputs[k][:, self.cells[k, steps.start : steps.stop]] = value[:, k]
-
-    def add_gradient(self, total: Tensor, stream: Stream, atoms: list[Tensor], steps: range) -> None:
-        value = atoms[0] if stream.lanes else torch.stack([atom.sum(-1) for atom in atoms], -1)
-        for k in range(self.directions):
-            cells = self.cells[k, steps.start : steps.stop]
-            if stream.per_direction:
-                total[:, cells, k] = value[:, k]
-            else:
-                total[:, cells] += value[:, k]
+    def zero_states(self) -> Tensor:
+        chunks = -(-self.visits.steps // CHUNK)
+        shape = (self.batch, self.directions, chunks, len(self.kernels.forward.states), self.most_channels)
+        return torch.zeros(shape, dtype=self.type, device=self.device)
 
     def cell_values(self, kernel: CellKernel, partials: Tensor, cotangent: Tensor | None) -> dict[Atom, Tensor]:
         values: dict[Atom, Tensor] = {}
@@ -183,74 +168,121 @@ class _Run:
                 values[access.names[0]] = cotangent
             else:
                 values[access.names[0]] = self.arrays[name].to(self.type)
-        _evaluate(kernel.body, values)
+        evaluate(kernel.body, values)
         for write in kernel.writes:
-            values[write.atoms[0]] = _number(values, write.atoms[0], partials)
+            values[write.atoms[0]] = value_of(values, write.atoms[0], partials)
         return values
 
 
-def _number(values: Mapping[Atom, Tensor], atom: Atom, like: Tensor) -> Tensor:
-    return values[atom] if isinstance(atom, str) else torch.tensor(atom, dtype=like.dtype, device=like.device)
+@dataclass(frozen=True)
+class _Group:
+    """Directions of one length and one number of channels; values of a chunk are `(B, G, T, C)`."""
 
+    run: _Run
+    members: tuple[int, ...]
+    length: int
+    channels: int
 
-def _expand(values: Mapping[Atom, Tensor], atom: Atom, run: _Run, steps: range) -> Tensor:
-    return _number(values, atom, run.cells.to(run.type)).expand(run.batch, run.directions, len(steps), run.channels)
+    def chunks(self) -> list[range]:
+        return [range(t, min(t + CHUNK, self.length)) for t in range(0, self.length, CHUNK)]
 
+    def zeros(self, names: Iterable[str]) -> dict[str, Tensor]:
+        shape = (self.run.batch, len(self.members), self.channels)
+        return {name: torch.zeros(shape, dtype=self.run.type, device=self.run.device) for name in names}
 
-def _evaluate(lets: Iterable[Let], values: dict[Atom, Tensor]) -> None:
-    like = next(iter(values.values()), torch.zeros(()))
-    for let in lets:
-        values[let.name] = FUNCTIONS[let.function](*(_number(values, a, like) for a in let.arguments))
+    @cached_property
+    def firsts(self) -> tuple[int, ...]:
+        """Where the channels of each direction begin."""
+        channels = self.run.kernels.channels(self.run.channels)
+        return tuple(channels[k][0] for k in self.members)
 
+    def rows(self, route: int, steps: range) -> Tensor:
+        """The row of every step, `(B, G, T)`."""
+        return self.run.tables[:, route, list(self.members), steps.start : steps.stop]
 
-def _sequence(
-    body: Sequence[Let],
-    advances: Sequence[Advance],
-    states: dict[str, Tensor],
-    values: dict[Atom, Tensor],
-    steps: range,
-    backwards: bool = False,
-) -> dict[str, Tensor]:
-    """Evaluate `body` for all steps of a chunk; only what hands a state from step to step is evaluated one by one.
+    def values(
+        self, parameters: Iterable[Access], prologue: Iterable[Let], reads: Iterable[Access], steps: range
+    ) -> dict[Atom, Tensor]:
+        values: dict[Atom, Tensor] = {}
+        for access in parameters:
+            assert isinstance(access.of, Parameter)
+            array = self.parameter(access.of)
+            values.update({name: array[None, :, None, :, i] for i, name in enumerate(access.names)})
+        for access in reads:
+            assert isinstance(access.of, Stream)
+            values.update(zip(access.names, self.read(access.of, steps), strict=True))
+        evaluate(prologue, values)
+        return values
 
-    Leaves every let in `values`, and every state as it was before its step; returns the states after the last one.
-    """
-    carried = _carried(body, states)
-    chain = [let for let in _needed_for(body, advances) if let.name in carried]
-    _evaluate([let for let in body if let.name not in carried], values)
-    history: dict[str, list[Tensor]] = {name: [] for name in states}
-    inputs = {a for let in chain for a in let.arguments if isinstance(a, str)} | {a.value for a in advances}
-    for t in reversed(range(len(steps))) if backwards else range(len(steps)):
-        for name, state in states.items():
-            history[name].append(state)
-        now: dict[Atom, Tensor] = {a: _at(values[a], t) for a in inputs if a in values}
-        now.update(states)
-        _evaluate(chain, now)
-        like = next(iter(states.values()))
-        states = {**states, **{a.state: _number(now, a.value, like).expand_as(like) for a in advances}}
-    for name, seen in history.items():
-        values[name] = torch.stack(seen[::-1] if backwards else seen, 2)
-    _evaluate([let for let in body if let.name in carried], values)
-    return states
+    def parameter(self, of: Parameter) -> Tensor:
+        """The values of every direction, `(G or 1, C, width)`."""
+        array = self.run.arrays[of.name].to(self.run.type)
+        if of.shared:
+            return array.unsqueeze(0)
+        if self.run.kernels.split is None:
+            return array[list(self.members)]
+        return torch.stack([array[first : first + self.channels] for first in self.firsts])
 
+    def add_parameter_gradient(self, total: Tensor, of: Parameter, value: Tensor) -> None:
+        for i, k in enumerate(self.members):
+            if of.shared:
+                total += value[i]
+            elif self.run.kernels.split is None:
+                total[k] += value[i]
+            else:
+                total[self.firsts[i] : self.firsts[i] + self.channels] += value[i]
 
-def _at(value: Tensor, t: int) -> Tensor:
-    return value if value.ndim == 0 else value[:, :, t if value.shape[2] > 1 else 0]
+    def read(self, stream: Stream, steps: range) -> list[Tensor]:
+        """What a stream gives at every step, one tensor for each of its names."""
+        array = self.run.arrays[stream.name].to(self.run.type)
+        if stream.route == TIME:
+            picked = array[list(self.members), steps.start : steps.stop][None]
+            return [picked[..., i : i + 1] for i in range(stream.width)]
+        rows = self.rows(stream.route, steps)
+        images = torch.arange(self.run.batch, device=self.run.device)[:, None, None]
+        if not stream.lanes or stream.per_direction:
+            picked = array[images, rows, torch.tensor(self.members, device=self.run.device)[:, None]]
+            return [picked] if stream.lanes else [picked[..., i : i + 1] for i in range(stream.width)]
+        picked = array[images, rows]
+        if self.run.kernels.split is None:
+            return [picked]
+        own = [picked[:, i, :, first : first + self.channels] for i, first in enumerate(self.firsts)]
+        return [torch.stack(own, 1)]
 
+    def add_gradient(self, total: Tensor, stream: Stream, atoms: list[Tensor], steps: range) -> None:
+        value = atoms[0] if stream.lanes else torch.stack([atom.sum(-1) for atom in atoms], -1)
+        for i, k in enumerate(self.members):
+            if stream.route == TIME:
+                total[k, steps.start : steps.stop] += value[:, i].sum(0)
+                continue
+            target = total[:, :, k] if stream.per_direction or not stream.lanes else total
+            first = self.firsts[i] if target.shape[-1] != self.channels and stream.lanes else 0
+            self._add(target[..., first : first + value.shape[-1]], self.rows(stream.route, steps)[:, i], value[:, i])
 
-def _carried(body: Sequence[Let], states: Mapping[str, Tensor]) -> set[str]:
-    """The lets that depend on a state."""
-    found: set[str] = set()
-    for let in body:
-        if any(a in states or a in found for a in let.arguments):
-            found.add(let.name)
-    return found
+    def gathered(self, outputs: Tensor, steps: range) -> Tensor:
+        """The gradient of every direction's output at its steps."""
+        rows = self.rows(self.run.kernels.output_route, steps)
+        images = torch.arange(self.run.batch, device=self.run.device)[:, None]
+        return torch.stack([outputs[k, images, rows[:, i], : self.channels] for i, k in enumerate(self.members)], 1)
 
+    def scatter(self, outputs: Tensor, value: Tensor, steps: range) -> None:
+        rows = self.rows(self.run.kernels.output_route, steps)
+        for i, k in enumerate(self.members):
+            self._add(outputs[k, ..., : self.channels], rows[:, i], value[:, i])
 
-def _needed_for(body: Sequence[Let], advances: Sequence[Advance]) -> list[Let]:
-    wanted, kept = {a.value for a in advances}, []
-    for let in reversed(body):
-        if let.name in wanted:
-            kept.append(let)
-            wanted |= set(let.arguments)
-    return kept[::-1]
+    def _add(self, target: Tensor, rows: Tensor, value: Tensor) -> None:
+        """`target[b, rows[b, t]] += value[b, t]`; a row may be visited several times."""
+        images = torch.arange(self.run.batch, device=self.run.device)[:, None].expand_as(rows)
+        target.index_put_((images, rows), value, accumulate=True)
+
+    def keep(self, entries: Tensor, number: int, states: Sequence[Tensor]) -> None:
+        for place, state in enumerate(states):
+            entries[:, list(self.members), number, place, : self.channels] = state
+
+    def kept(self, entries: Tensor, number: int) -> list[Tensor]:
+        """The states before a chunk."""
+        return list(entries[:, list(self.members), number, :, : self.channels].unbind(2))
+
+    def expand(self, values: Mapping[Atom, Tensor], atom: Atom, steps: range) -> Tensor:
+        shape = (self.run.batch, len(self.members), len(steps), self.channels)
+        return value_of(values, atom, self.run.empty()).expand(shape)

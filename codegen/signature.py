@@ -1,4 +1,7 @@
-"""What arguments a scan's operator takes and in what shape, as the program says it; mistakes become findings with its place."""
+"""What arguments a scan's operator takes and in what shape, as the program says it; mistakes become findings with its place.
+
+`arguments.py` makes a `Signature` from a scan graph.
+"""
 
 from __future__ import annotations
 
@@ -10,38 +13,47 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from scanlang.codegen.rows import Rows
 from scanlang.diagnostics import Diagnostic, ScanError
-from scanlang.errors import WrongArguments, WrongDevice, WrongShape, WrongType
-from scanlang.graph.scan_graph import ScanGraph
+from scanlang.errors import ChannelsDoNotSplit, WrongArguments, WrongDevice, WrongShape, WrongType
 from scanlang.source import Span
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+FLOATS_IN_WORDS = "float32, bfloat16, float16 or float64"
+INTEGERS = (torch.int32, torch.int64)
+Dimension = str | tuple[str] | tuple[str, str]
+"""A letter (`B`, `H`, `W`, `K`, `C`), the label of a size in a tuple of its own (a program may call a size `C`), or
+`("T", "cls")`: the number of tokens of that name."""
 
-Dimension = str | tuple[str]
-"""A letter (`B`, `H`, `W`, `K`, `C`), or the label of a size in a tuple of its own: a program may call a size `C`."""
+
+def _word(dimension: Dimension) -> str:
+    return dimension if isinstance(dimension, str) else dimension[0]
 
 
 @dataclass(frozen=True)
 class Argument:
-    """`labels` are the sizes of the last dimensions (`("rank",)`), `per_direction` says whether K stands before them."""
+    """One argument. `labels` are the sizes of the last dimensions (`("rank",)`), `per_direction`: K stands before them.
+
+    `of` is the name of what it gives the kernels, or of the map that the token `token` belongs to.
+    """
 
     name: str
-    kind: Literal["input", "shared", "param"]
+    kind: Literal["input", "shared", "param", "order", "layer"]
+    dimensions: tuple[Dimension, ...]
     labels: tuple[str, ...]
     per_direction: bool
     span: Span
+    of: str
+    token: str | None = None
 
     @property
-    def dimensions(self) -> tuple[Dimension, ...]:
-        front = ("B", "H", "W") if self.kind != "param" else ()
-        middle = ("K",) if self.per_direction else ()
-        channel = ("C",) if self.kind != "shared" else ()
-        return (*front, *middle, *channel, *((label,) for label in self.labels))
+    def is_map(self) -> bool:
+        return self.kind in ("input", "shared") and self.token is None
 
     @property
     def wanted(self) -> str:
         """The shape in words: `(B, H, W, K, rank)`."""
-        return f"({', '.join(dimension[0] for dimension in self.dimensions)})"
+        return f"({', '.join(map(_word, self.dimensions))})"
 
     @property
     def rank(self) -> int:
@@ -49,84 +61,160 @@ class Argument:
 
 
 @dataclass(frozen=True)
+class Array:
+    """What the kernels take of one name, on rows: a map `(B, R, …)`, a parameter, or a table with a row for every label."""
+
+    name: str
+    kind: Literal["input", "shared", "param", "labelled"]
+    labels: tuple[str, ...]
+
+    @property
+    def is_map(self) -> bool:
+        return self.kind in ("input", "shared")
+
+    def flattened(self, tensor: Tensor) -> Tensor:
+        """As an executable takes it: the last dimensions in one, contiguous."""
+        if self.kind == "input":
+            return tensor.contiguous()
+        front = tensor.ndim - len(self.labels)
+        return tensor.reshape(*tensor.shape[:front], math.prod(tensor.shape[front:])).contiguous()
+
+
+@dataclass(frozen=True)
 class Signature:
-    """The arguments of a scan, in order; `fixed` are sizes that the program sets (`state = 16`), by label."""
+    """The arguments of a scan, in order: operands of the recurrence, what only the merge reads, tokens, orders, layers.
+
+    `fixed` are sizes that the program sets (`state = 16`), by label; `known` further dimensions that it sets. `arrays` are what
+    the registered operator takes, in order.
+    """
 
     scan: str
     span: Span
     directions: int
+    axes: tuple[str, ...]
     arguments: tuple[Argument, ...]
+    arrays: tuple[Array, ...]
     fixed: Mapping[str, int]
+    known: Mapping[Dimension, tuple[int, str]]
+    split: tuple[int, ...] | None
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(argument.name for argument in self.arguments)
 
-    def in_order(self, given: Mapping[str, Any]) -> list[Tensor]:
-        """The arguments in order, every one there and none too many."""
+    @property
+    def maps(self) -> tuple[Argument, ...]:
+        return tuple(argument for argument in self.arguments if argument.is_map)
+
+    @property
+    def orders(self) -> tuple[Argument, ...]:
+        return tuple(argument for argument in self.arguments if argument.kind == "order")
+
+    @property
+    def layers(self) -> tuple[Argument, ...]:
+        return tuple(argument for argument in self.arguments if argument.kind == "layer")
+
+    def packed(self, rows: Rows, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every map with its tokens, on rows."""
+        tokens: dict[str, dict[str, Tensor]] = {argument.of: {} for argument in self.maps}
+        for argument in self.arguments:
+            if argument.token is not None:
+                tokens[argument.of][argument.token] = given[argument.name]
+        return {argument.of: rows.pack(given[argument.name], tokens[argument.of]) for argument in self.maps}
+
+    def complete(self, given: Mapping[str, Any]) -> None:
+        """Every argument is there and none too many."""
         missing = tuple(name for name in self.names if name not in given)
         unknown = tuple(name for name in given if name not in self.names)
         if missing or unknown:
             raise ScanError([WrongArguments(self.span, missing, unknown, self.names)])
-        return [given[name] for name in self.names]
 
-    def check(self, tensors: list[Tensor]) -> dict[str, int]:
-        """The sizes by label, those fixed and those read off the shapes; a ScanError names every argument that does not fit."""
+    def grid(self, given: Mapping[str, Any]) -> tuple[int, ...]:
+        """The length of every axis, as the first map has it."""
+        first = next(given[argument.name] for argument in self.maps if argument.name in given)
+        return tuple(first.shape[1 : 1 + len(self.axes)])
+
+    def check(self, given: Mapping[str, Any]) -> None:
+        """Whatever is given fits together, but for the number of tokens; a ScanError names every argument that does not."""
         found: list[Diagnostic] = []
-        seen: dict[Dimension, tuple[Any, str]] = {"K": (self.directions, "the number of directions")}
+        seen: dict[Dimension, tuple[Any, str]] = {"K": (self.directions, "the number of directions"), **self.known}
         seen.update({(label,): (size, "as the program says") for label, size in self.fixed.items()})
-        for argument, tensor in zip(self.arguments, tensors, strict=True):
-            finding = self._check_type(argument, tensor, tensors[0]) or self._check_shape(argument, tensor, seen)
+        present = [argument for argument in self.arguments if argument.name in given]
+        first = next((given[a.name] for a in present if isinstance(given[a.name], Tensor)), None)
+        for argument in present:
+            value = given[argument.name]
+            finding = _check_type(argument, value, first)
+            if finding is None and argument.kind != "layer":
+                finding = self._check_shape(argument, value, seen)
             if finding is not None:
                 found.append(finding)
+        if not found and self.split is not None and "C" in seen:
+            found += self._check_split(given, seen)
         if found:
             raise ScanError(found)
-        shown = {label: seen[label,][0] for argument in self.arguments for label in argument.labels}
-        return {**self.fixed, **shown}
-
-    def _check_type(self, argument: Argument, tensor: Any, first: Any) -> Diagnostic | None:
-        if not isinstance(tensor, Tensor):
-            return WrongType(argument.span, argument.name, f"a {type(tensor).__name__}", "a tensor")
-        if tensor.dtype not in FLOATS:
-            wanted = "float32, bfloat16, float16 or float64"
-            return WrongType(argument.span, argument.name, str(tensor.dtype).removeprefix("torch."), wanted)
-        if isinstance(first, Tensor) and tensor.device != first.device:
-            return WrongDevice(argument.span, argument.name, str(tensor.device), str(first.device))
-        return None
 
     def _check_shape(self, argument: Argument, tensor: Tensor, seen: dict[Dimension, tuple[Any, str]]) -> Diagnostic | None:
         shape = tuple(tensor.shape)
         if len(shape) != argument.rank:
             return WrongShape(argument.span, argument.name, shape, argument.wanted)
         for dimension, size in zip(argument.dimensions, shape, strict=True):
+            if dimension == "L" and all(axis in seen for axis in self.axes):
+                seen.setdefault("L", (math.prod([seen[axis][0] for axis in self.axes]), "the number of cells"))
+            if dimension == "C/K" and "C" in seen:
+                seen.setdefault("C/K", (seen["C"][0] // self.directions, "the channels of one direction"))
+            if dimension == ("T", argument.token):
+                continue  # the orders say how many
             known, why = seen.setdefault(dimension, (size, f"as in `{argument.name}`"))
             if known != size:
-                wanted = f"{argument.wanted} with {dimension[0]} = {known}, {why}"
+                wanted = f"{argument.wanted} with {_word(dimension)} = {known}, {why}"
                 return WrongShape(argument.span, argument.name, shape, wanted)
             if size == 0 and dimension != "B":
-                return WrongShape(argument.span, argument.name, shape, f"{argument.wanted} with {dimension[0]} at least 1")
+                wanted = f"{argument.wanted} with {_word(dimension)} at least 1"
+                return WrongShape(argument.span, argument.name, shape, wanted)
         return None
 
+    def _check_split(self, given: Mapping[str, Any], seen: Mapping[Dimension, tuple[Any, str]]) -> list[Diagnostic]:
+        assert self.split is not None
+        channels, _ = seen["C"]
+        if channels % sum(self.split) != 0:
+            return [ChannelsDoNotSplit(self.span, int(channels), self.split)]
+        own = channels // self.directions
+        if seen.get("C/K", (own, ""))[0] == own:
+            return []
+        wrong = next(a for a in self.arguments if a.name in given and "C/K" in a.dimensions)
+        wanted = f"{wrong.wanted} with C/K = {own}, the channels of one direction"
+        return [WrongShape(wrong.span, wrong.name, tuple(given[wrong.name].shape), wanted)]
 
-def signature_of(graph: ScanGraph, fixed: Mapping[str, int], span: Span) -> Signature:
-    """The signature of an operator graph (projections cut away): the recurrence's operands, then what only the merge reads."""
-    inputs, arguments = graph.inputs(), []
-    for operand in graph.step.operands:
-        labels = tuple(graph.step.sizes[i] for i in operand.indices)
-        if operand.kind == "param":
-            per_direction = operand.name not in graph.shared
-        else:
-            per_direction = inputs[operand.name].per_direction
-        arguments.append(Argument(operand.name, operand.kind, labels, per_direction, operand.span))
-    own = {argument.name for argument in arguments}
-    arguments += [Argument(n, "input", (), False, graph.merge_span) for n in graph.merge_inputs if n not in own]
-    return Signature(graph.name, span, graph.directions, tuple(arguments), dict(fixed))
+    def sizes(self, arrays: list[Tensor]) -> dict[str, int]:
+        """The sizes of the recurrence by label: those fixed, and those read off what the kernels take."""
+        shown = {
+            label: int(size)
+            for array, tensor in zip(self.arrays, arrays, strict=True)
+            for label, size in zip(array.labels, tensor.shape[tensor.ndim - len(array.labels) :], strict=True)
+        }
+        return {**self.fixed, **shown}
+
+    def shapes(
+        self, grid: tuple[int, ...], batch: int, channels: int, sizes: Mapping[str, int], tokens: Mapping[str, int]
+    ) -> dict[str, tuple[int, ...]]:
+        """The shape of every argument that is a tensor; `tokens` says how many there are of each name."""
+        letters: dict[Dimension, int] = dict(zip(self.axes, grid, strict=True))
+        letters |= {"B": batch, "K": self.directions, "C": channels, "C/K": channels // self.directions, "L": math.prod(grid)}
+        letters |= {dimension: size for dimension, (size, _) in self.known.items()}
+        letters |= {(label,): size for label, size in {**sizes, **self.fixed}.items()}
+        letters |= {("T", name): count for name, count in tokens.items()}
+        return {a.name: tuple(letters[d] for d in a.dimensions) for a in self.arguments if a.kind != "layer"}
 
 
-def flattened(argument: Argument, tensor: Tensor) -> Tensor:
-    """An argument as an executable takes it: cells in one axis, the last dimensions in one, contiguous."""
-    width = [math.prod(tensor.shape[argument.rank - len(argument.labels) :])] if argument.kind != "input" else []
-    front = list(tensor.shape[: argument.rank - len(argument.labels)])
-    if argument.kind != "param":
-        front = [front[0], front[1] * front[2], *front[3:]]
-    return tensor.reshape(*front, *width).contiguous()
+def _check_type(argument: Argument, value: Any, first: Tensor | None) -> Diagnostic | None:
+    if argument.kind == "layer":
+        was = f"a {type(value).__name__}"
+        return None if callable(value) else WrongType(argument.span, argument.name, was, "a module or function")
+    if not isinstance(value, Tensor):
+        return WrongType(argument.span, argument.name, f"a {type(value).__name__}", "a tensor")
+    wanted, words = (INTEGERS, "int32 or int64") if argument.kind == "order" else (FLOATS, FLOATS_IN_WORDS)
+    if value.dtype not in wanted:
+        return WrongType(argument.span, argument.name, str(value.dtype).removeprefix("torch."), words)
+    if first is not None and value.device != first.device:
+        return WrongDevice(argument.span, argument.name, str(value.device), str(first.device))
+    return None

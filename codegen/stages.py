@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from scanlang.codegen.kernel import Access, Advance, Atom, Let, ScanKernels
+from scanlang.codegen.kernel import OWN, TIME, Access, Advance, Atom, Let, ScanKernels, Stream
 from scanlang.graph.adjoint import adjoint
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.graph.step import Step, carry_of, gradient_of, named
 from scanlang.graph.values import show
 from scanlang.maps.order import Order
 from scanlang.maps.show import show as show_integers
+from scanlang.pipeline import conv_graph
 from scanlang.program import Program
 
 
@@ -56,12 +57,17 @@ def maps_text(program: Program) -> str:
     """Every order: step → cell, cell → step, its loop nest, and how it was verified."""
     orders: dict[str, Order] = dict(program.orders)
     for scan in program.scans:
-        orders.update({order.name: order for order in program.directions(scan)})
+        orders.update({order.name: order for layer in program.verified.layers(scan) for order in layer})
     return "\n".join(_order_text(order, str(program.verified.verifications[order.name])) for order in orders.values())
 
 
 def _order_text(order: Order, verification: str) -> str:
-    lines = [f"order {order.name}    # {verification}; n0, n1 are the lengths of {', '.join(order.axes)}"]
+    lengths = ", ".join(f"n{axis}" for axis in range(order.rank))
+    be = "is the length" if order.rank == 1 else "are the lengths"
+    lines = [f"order {order.name}    # {verification}; {lengths} {be} of {', '.join(order.axes)}"]
+    if order.map is None:
+        given = f", of the steps of `{order.given}`" if order.given is not None else ""
+        return "\n".join([*lines, f"  t -> a table{given}, made for each size"]) + "\n"
     named_terms, cell = show_integers(*order.map.outputs)
     lines += [*_indented(named_terms), f"  t -> ({', '.join(cell)})"]
     if order.inverse_map is not None:
@@ -76,13 +82,16 @@ def _order_text(order: Order, verification: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def graph_text(program: Program, scan: str) -> str:
-    """The graph as written, and as the fused operator computes it."""
-    return (
-        f"scan {scan} as written\n\n{program.graph(scan)}\n\n"
+def graph_text(program: Program, scan: str, layer: int = 0) -> str:
+    """The graph as written, as the fused operator computes it, and its convolution as a pass of its own."""
+    text = (
+        f"scan {scan} as written\n\n{program.graph(scan, layer)}\n\n"
         f"scan {scan} as the operator computes it: projections in grid order and left to the caller, gathers shared\n\n"
-        f"{program.operator_graph(scan)}\n"
+        f"{program.operator_graph(scan, layer)}\n"
     )
+    if program.checked.scans[scan].conv is None:
+        return text
+    return f"{text}\nits convolution as a pass of its own\n\n{conv_graph(program.verified, scan, layer)}\n"
 
 
 def adjoint_text(step: Step) -> str:
@@ -117,7 +126,7 @@ def _indented(lines: Iterable[str]) -> list[str]:
 def kernels_text(kernels: ScanKernels) -> str:
     """Straight-line code per step: what both emitters print from."""
     forward, backward = kernels.forward, kernels.backward
-    lines = [f"{kernels.name}: {kernels.directions} directions", "", "forward"]
+    lines = [", ".join((f"{kernels.name}: {kernels.directions} directions", *_beyond(kernels))), "", "forward"]
     lines += _section("parameters", (_access(one) for one in forward.parameters))
     lines += _section("prologue", (_let(one) for one in forward.prologue))
     lines += _section("read", (_access(one) for one in forward.reads))
@@ -140,6 +149,13 @@ def kernels_text(kernels: ScanKernels) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _beyond(kernels: ScanKernels) -> list[str]:
+    """What is not said of a scan whose directions all have all channels, and write where they are."""
+    said = [f"channels split {', '.join(map(str, kernels.split))}"] if kernels.split is not None else []
+    said += ["outputs side by side"] if kernels.stacked else []
+    return said + ([f"written along route {kernels.output_route}"] if kernels.output_route != OWN else [])
+
+
 def _section(title: str, lines: Iterable[str]) -> list[str]:
     shown = [f"    {line}" for line in lines if line]
     return [f"  {title}", *shown] if shown else []
@@ -154,7 +170,10 @@ def _atoms(atoms: Iterable[Atom]) -> str:
 
 
 def _access(access: Access) -> str:
-    return f"{access.of.name}: {', '.join(access.names)}"
+    where = ""
+    if isinstance(access.of, Stream) and access.of.route != OWN:
+        where = " (along time)" if access.of.route == TIME else f" (along route {access.of.route})"
+    return f"{access.of.name}{where}: {', '.join(access.names)}"
 
 
 def _advance(advance: Advance) -> str:
@@ -162,5 +181,7 @@ def _advance(advance: Advance) -> str:
 
 
 def graph_summary(graph: ScanGraph) -> str:
-    """The merge in words."""
+    """A merge expression as text."""
+    if graph.second is not None:
+        return " ".join(graph.second.span.text.split())
     return graph.merge if isinstance(graph.merge, str) else show(graph.merge)

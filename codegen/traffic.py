@@ -11,8 +11,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from scanlang.codegen.kernel import CellKernel, Let, ScanKernels, Stream
+import numpy as np
+
+from scanlang.codegen.kernel import TIME, CellKernel, Let, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
+from scanlang.maps.traversal import Visits
 
 TRANSCENDENTAL = frozenset(["exp", "log", "log1p", "sqrt", "tanh", "erf"])
 CPU_VECTOR = 64
@@ -39,10 +42,10 @@ class Operations:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of one image: `item` bytes a value of a map, `computing` bytes a value of a state; sums over the channels are kept
-    in at most `sum_groups` parts."""
+    """Of one image: what is visited, `item` bytes a value of a map, `computing` bytes a value of a state; sums over the
+    channels are kept in at most `sum_groups` parts."""
 
-    cells: int
+    visits: Visits
     channels: int
     item: int
     computing: int
@@ -65,49 +68,76 @@ def count_traffic(kernels: ScanKernels, schedule: Schedule, sizes: Sizes) -> tup
 
 
 class _Counter:
+    """`map` is a map of all rows, `wide` one in the computing type, `passes` what all directions make of it in that type."""
+
     def __init__(self, kernels: ScanKernels, schedule: Schedule, sizes: Sizes) -> None:
-        self.kernels, self.schedule, self.sizes = kernels, schedule, sizes
+        self.kernels, self.schedule, self.sizes, self.lengths = kernels, schedule, sizes, sizes.visits.lengths
         self.directions = kernels.directions
-        self.blocks = math.ceil(sizes.channels / (schedule.lanes or CPU_VECTOR // sizes.computing))
-        self.map = sizes.cells * sizes.channels * sizes.item
-        self.wide = sizes.cells * sizes.channels * sizes.computing
-        self.once = sum(map(self.stream, kernels.streams))
-        self.read = sum(self.stream(stream) * self.readers(stream) for stream in kernels.streams)
+        self.channels = [count for _, count in kernels.channels(sizes.channels)]
+        vector = schedule.lanes or CPU_VECTOR // sizes.computing
+        self.blocks = [math.ceil(count / vector) for count in self.channels]
+        self.map = sizes.visits.rows * sizes.channels * sizes.item
+        self.wide = sizes.visits.rows * sizes.channels * sizes.computing
+        self.passes = self.per_step(self.channels) * sizes.computing
+        self.output = self.map * (self.directions if kernels.stacked else 1)
+        self.once = sum(map(self.needed, kernels.streams))
+        self.read = sum(map(self.reads, kernels.streams))
         own = {stream.name for stream in kernels.streams}
         self.merge_inputs = len(_inputs(kernels.merge))
         self.merge_only = len(_inputs(kernels.merge) - own)
 
-    def stream(self, stream: Stream) -> int:
-        """Bytes of a map."""
-        width = self.sizes.channels if stream.lanes else stream.width
-        return self.sizes.cells * width * (self.directions if stream.per_direction else 1) * self.sizes.item
+    def per_step(self, values: Iterable[int]) -> int:
+        """So many values at every step of each direction."""
+        return sum(length * count for length, count in zip(self.lengths, values, strict=True))
 
-    def readers(self, stream: Stream) -> int:
-        """How many programs read a value: every direction, unless it has its own; every block of channels, if shared."""
-        return (1 if stream.per_direction else self.directions) * (1 if stream.lanes else self.blocks)
+    def stream(self, stream: Stream) -> int:
+        """Bytes of an array."""
+        width = self.sizes.channels if stream.lanes else stream.width
+        rows = self.sizes.visits.steps if stream.route == TIME else self.sizes.visits.rows
+        own = stream.per_direction or not stream.lanes
+        return rows * width * (self.directions if own else 1) * self.sizes.item
+
+    def needed(self, stream: Stream) -> int:
+        """Bytes of what is read of it, each once."""
+        if stream.route == TIME:
+            return self.per_step([stream.width] * self.directions) * self.sizes.item
+        tables = self.sizes.visits.tables[stream.route]
+        rows = [len(np.unique(table)) for table in tables]
+        if stream.lanes and not stream.per_direction and self.kernels.split is None:
+            return len(np.unique(np.concatenate(tables))) * self.sizes.channels * self.sizes.item
+        widths = self.channels if stream.lanes else [stream.width] * self.directions
+        return sum(count * width for count, width in zip(rows, widths, strict=True)) * self.sizes.item
+
+    def reads(self, stream: Stream) -> int:
+        """Bytes that all programs read of it: a value for all channels is read by every block of them."""
+        if stream.lanes:
+            return self.per_step(self.channels) * self.sizes.item
+        return self.per_step(stream.width * blocks for blocks in self.blocks) * self.sizes.item
 
     def combined(self) -> int:
         """What bringing the directions together in one map of plain sums moves, that map included."""
-        if self.directions == 1:
+        if self.directions == 1 or self.kernels.split is not None:
             return self.map
         if self.schedule.merge == "turns":
             return 2 * (self.directions - 1) * self.wide + self.map
-        return 2 * self.directions * self.wide + self.map
+        return 2 * self.passes + self.map
 
     def forward(self) -> Traffic:
-        ideal = self.once + (self.merge_only + 1) * self.map
+        ideal = self.once + self.merge_only * self.map + self.output
+        if self.kernels.stacked:
+            return Traffic(ideal, self.read + self.output)
         if self.kernels.merge is None:
             return Traffic(ideal, self.read + self.combined())
-        return Traffic(ideal, self.read + 2 * self.directions * self.wide + (self.merge_inputs + 1) * self.map)
+        return Traffic(ideal, self.read + 2 * self.passes + (self.merge_inputs + 1) * self.map)
 
     def backward(self) -> Traffic:
         gradients = [gradient.of for gradient in self.kernels.backward.gradients]
         made = sum(map(self.stream, gradients))
-        ideal = self.once + made + (2 * self.merge_only + 1) * self.map
+        ideal = self.once + made + 2 * self.merge_only * self.map + self.output
         moved = self.read + self.cotangents() + self.states()
         for stream in gradients:
             if not stream.lanes:
-                parts = min(self.blocks, self.sizes.sum_groups)
+                parts = min(max(self.blocks), self.sizes.sum_groups)
                 moved += 2 * parts * self.stream(stream) // self.sizes.item * self.sizes.computing + self.stream(stream)
             elif stream.per_direction:
                 moved += self.stream(stream)
@@ -118,13 +148,13 @@ class _Counter:
     def cotangents(self) -> int:
         """The gradient of the output read by every direction; with an expression, through the adjoint of the merge."""
         if self.kernels.merge is None:
-            return self.directions * self.map
-        adjoint = self.directions * 2 * self.wide + (2 * self.merge_inputs + 1) * self.map
-        return adjoint + self.directions * self.wide
+            return self.per_step(self.channels) * self.sizes.item
+        adjoint = 2 * self.passes + (2 * self.merge_inputs + 1) * self.map
+        return adjoint + self.passes
 
     def states(self) -> int:
-        chunks = math.ceil(self.sizes.cells / self.schedule.backward_chunk)
-        values = chunks * len(self.kernels.forward.states) * self.directions * self.sizes.channels
+        chunks = [math.ceil(length / self.schedule.backward_chunk) for length in self.lengths]
+        values = sum(count * own for count, own in zip(chunks, self.channels, strict=True)) * len(self.kernels.forward.states)
         return 2 * values * self.sizes.computing
 
 

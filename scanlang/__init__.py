@@ -2,6 +2,7 @@
 
     program = scanlang.load("cross.scan")
     program.orders["rows"].positions(4, 6)              # the cell visited at every step
+    scanlang.order("window(snake, 7, 7)")               # an order from its text: it prints, compares and draws itself
     op = scanlang.compile(program, scan="cross")        # a torch operator, differentiable in every argument
     core = scanlang.Scan2d(program, "cross", 96)        # an nn.Module with the projections and parameters
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from scanlang.codegen.module import Scan2d
     from scanlang.codegen.op import CompiledScan
     from scanlang.diagnostics import ScanError
+    from scanlang.order_text import order
     from scanlang.program import Program, load, loads
 
 __version__ = "0.1.0"
@@ -26,11 +28,12 @@ _PUBLIC = {
     "load": "scanlang.program",
     "loads": "scanlang.program",
     "Program": "scanlang.program",
+    "order": "scanlang.order_text",
     "ScanError": "scanlang.diagnostics",
     "CompiledScan": "scanlang.codegen.op",
     "Scan2d": "scanlang.codegen.module",
 }
-__all__ = ["CompiledScan", "Program", "Scan2d", "ScanError", "compile", "load", "loads"]
+__all__ = ["CompiledScan", "Program", "Scan2d", "ScanError", "compile", "load", "loads", "order"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,10 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches, unified_diff
 from functools import wraps
+from math import prod
 from pathlib import Path
+from shutil import get_terminal_size
+from time import monotonic
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -30,13 +33,13 @@ from scanlang.cli_options import (
 )
 
 if TYPE_CHECKING:
-    from scanlang.diagnostics import Diagnostic
-    from scanlang.maps.order import Order
-    from scanlang.maps.verify import VerifiedProgram
+    from scanlang.diagnostics import Diagnostic, ScanError
 
 FINDINGS = 1
 FAILURE = 2
 WIDEST_IN_TERMINAL = 32
+SLOW = 1.0
+"""After so many seconds a command says how far it is."""
 
 
 def wants_colour(stream: IO[Any] | None) -> bool:
@@ -68,6 +71,18 @@ def show_findings(diagnostics: Iterable[Diagnostic], err: bool) -> None:
         click.echo(render(diagnostic, color=colour), err=err, color=colour)
 
 
+def check_axes(error: ScanError) -> None:
+    """A grid with other axes than the program's can only come from `--size`."""
+    from scanlang.cli_show import GRIDS
+    from scanlang.errors import GridSize
+
+    for each in error.diagnostics:
+        if isinstance(each, GridSize) and len(each.size) != len(each.axes):
+            count = "1 axis" if len(each.axes) == 1 else f"{len(each.axes)} axes"
+            grid = f"the grid of {each.span.source.name} has {count}, {', '.join(each.axes)}"
+            raise click.UsageError(f"--size {written(each.size)}: {grid}; {written(GRIDS[len(each.axes)])} would do")
+
+
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """What a command raises, as a message and an exit code."""
 
@@ -78,6 +93,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*arguments, **options)
         except ScanError as error:
+            check_axes(error)
             show_findings(error.diagnostics, err=True)
             raise SystemExit(FINDINGS) from None
         except BrokenPipeError:
@@ -117,6 +133,8 @@ def main() -> None:
     scanlang check cross.scan
     scanlang show cross.scan --size 8x12
     scanlang compile cross.scan -o out --target sm_90
+
+    Where a file is asked for, std.vmamba is a program of the library, which `scanlang list` shows.
     """
 
 
@@ -127,11 +145,12 @@ def main() -> None:
 )
 @click.option("--format", "output", type=click.Choice(["full", "json"]), default="full", show_default=True)
 @guarded
-def check(files: tuple[str, ...], sizes: list[tuple[int, int]], output: str) -> None:
+def check(files: tuple[str, ...], sizes: list[tuple[int, ...]], output: str) -> None:
     """Check programs and prove their orders.
 
-    Syntax, names, recurrences, and that every order visits each cell exactly once. `-` reads standard input.
+    Syntax, names, recurrences, and that the directions of every scan visit each cell. `-` reads standard input.
     """
+    from scanlang.cli_summary import summary
     from scanlang.diagnostics import ScanError
     from scanlang.pipeline import check_text
     from scanlang.syntax.text import decode_source
@@ -142,10 +161,11 @@ def check(files: tuple[str, ...], sizes: list[tuple[int, int]], output: str) -> 
             source = decode_source(shown_name(file), read(file))
             verified = check_text(source, root=root_of(file), sizes=sizes or None)
         except ScanError as error:
+            check_axes(error)
             findings.extend(error.diagnostics)
             continue
         if output == "full":
-            click.echo(f"{shown_name(file)}: {verified.summary()}")
+            click.echo(f"{shown_name(file)}: {summary(verified)}")
     if output == "json":
         from scanlang.render import to_json
 
@@ -157,13 +177,16 @@ def check(files: tuple[str, ...], sizes: list[tuple[int, int]], output: str) -> 
 
 
 def read(file: str) -> bytes:
-    """A file, or standard input for `-`; not much more of it than a program may have."""
+    """A file, standard input for `-`, or a program of the library; not much more of it than a program may have."""
+    from scanlang.library import names_library_program, program_source
     from scanlang.limits import LIMITS
 
     if file == "-":
         if sys.stdin is None:
             fail("standard input is closed")
         return sys.stdin.buffer.read(LIMITS.text + 1)
+    if names_library_program(file):
+        return program_source(file)[0].text.encode()
     with open(file, "rb") as stream:
         return stream.read(LIMITS.text + 1)
 
@@ -172,9 +195,13 @@ def shown_name(file: str) -> str:
     return "<stdin>" if file == "-" else click.format_filename(file)
 
 
-def root_of(file: str) -> Path:
-    """The folder that a program's imports are looked up in."""
-    return Path.cwd() if file == "-" else Path(file).parent
+def root_of(file: str) -> Path | None:
+    """The folder that a program's imports are looked up in; a program of the library has none."""
+    from scanlang.library import names_library_program
+
+    if file == "-":
+        return Path.cwd()
+    return None if names_library_program(file) else Path(file).parent
 
 
 @main.command()
@@ -192,8 +219,8 @@ def fmt(files: tuple[str, ...], only_check: bool, diff: bool) -> None:
 
     status = 0
     for file in files:
-        data = read(file)
         try:
+            data = read(file)
             formatted = format_text(decode_source(shown_name(file), data))
         except ScanError as error:
             show_findings(error.diagnostics, err=True)
@@ -224,71 +251,105 @@ def lines(text: str) -> list[str]:
 
 def write_formatted(file: str, text: str, formatted: str) -> None:
     from scanlang.files import write_atomically
+    from scanlang.library import names_library_program
 
     if file == "-":
         click.echo(formatted, nl=False)
     elif formatted != text:
+        if names_library_program(file):
+            fail(f"{file} belongs to scanlang and is not rewritten; --diff shows what would change")
         write_atomically(file, formatted)
         click.echo(f"reformatted {click.format_filename(file)}", err=True)
 
 
 @main.command()
 @click.argument("file", type=PROGRAM)
-@click.argument("orders", nargs=-1, metavar="[ORDER]...")
-@click.option(
-    "--size",
-    metavar="HxW",
-    callback=parse_size,
-    default="8x12",
-    show_default=True,
-    help="Rows and columns of the grid.",
-)
+@click.argument("names", nargs=-1, metavar="[ORDER|SCAN]...")
+@click.option("--size", metavar="HxW", callback=parse_size, help="The grid, as many numbers as it has axes.  [default: 8x12]")
+@click.option("--layer", type=click.IntRange(0), help="The layer of scans with `layers`.  [default: 0]")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="Draw into this SVG file.")
 @guarded
-def show(file: str, orders: tuple[str, ...], size: tuple[int, int], output: str | None) -> None:
-    """Draw a program's orders.
+def show(file: str, names: tuple[str, ...], size: tuple[int, ...] | None, layer: int | None, output: str | None) -> None:
+    """Draw a program's orders and the directions of its scans.
 
     As numbered paths in an SVG file with -o, in the terminal without.
     """
+    from scanlang.cli_show import chosen, grid_for, layer_notes
     from scanlang.draw import MOST_CELLS, order_text, orders_svg
-
-    height, width = size
-    if height * width > MOST_CELLS:
-        raise click.UsageError(f"--size: a picture has {MOST_CELLS} cells at most; {height}x{width} is too large")
-    if output is None and max(size) > WIDEST_IN_TERMINAL:
-        raise click.UsageError(f"{height}x{width} is too large for the terminal: draw into a file with -o orders.svg")
     from scanlang.pipeline import read_program
 
-    _, verified = read_program(file, [size])
-    drawable = drawable_orders(verified)
-    if not drawable:
+    if size is not None and prod(size) > MOST_CELLS:
+        raise click.UsageError(f"--size: a picture has {MOST_CELLS} cells at most; {written(size)} is too large")
+    _, verified = read_program(file, None if size is None else [size])
+    orders = chosen(verified, names, layer or 0)
+    drawn = {title: order for title, order in orders.items() if order.given is None}
+    for title in orders.keys() - drawn.keys():
+        click.echo(f"{title} is not drawn: it is given with the call", err=True)
+    if not drawn:
         fail(f"{click.format_filename(file)}: there is no order to draw")
-    named = [(name, drawable[name].positions(height, width)) for name in chosen(orders, drawable)]
+    grid = size or grid_for(drawn)
+    if output is None and len(grid) > 1 and max(grid) > WIDEST_IN_TERMINAL:
+        raise click.UsageError(f"{written(grid)} is too large for the terminal: draw into a file with -o orders.svg")
+    if layer is None:
+        for note in layer_notes(verified, drawn):
+            click.echo(note, err=True)
+    named = [(title, order.sequence(*grid)) for title, order in drawn.items()]
     if output is not None:
         from scanlang.files import write_atomically
 
-        write_atomically(output, orders_svg(named, height, width))
-        click.echo(f"wrote {click.format_filename(output)}: {', '.join(name for name, _ in named)} on {height}x{width}")
+        write_atomically(output, orders_svg(named, *grid))
+        click.echo(f"wrote {click.format_filename(output)}: {', '.join(drawn)} on {written(grid)}")
         return
     colour = wants_colour(sys.stdout)
-    pictures = [f"{name}\n{order_text(positions, height, width, colour)}" for name, positions in named]
+    pictures = [f"{title}\n{order_text(sequence, *grid, colour=colour)}" for title, sequence in named]
     click.echo("\n\n".join(pictures), color=colour)
 
 
-def drawable_orders(verified: VerifiedProgram) -> dict[str, Order]:
-    """A program's own orders; if it has none, the directions of its scans."""
-    return verified.orders or {order.name: order for orders in verified.scans.values() for order in orders}
+def written(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))
 
 
-def chosen(names: tuple[str, ...], orders: Iterable[str]) -> list[str]:
-    """The orders asked for, or all."""
-    known = list(orders)
-    for name in names:
-        if name not in known:
-            close = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f" (there are: {', '.join(known) or 'none'})"
-            raise click.UsageError(f"the program has no order {name}{hint}")
-    return list(names) or known
+@main.command("list")
+@click.argument("words", nargs=-1, metavar="[WORD]...")
+@click.option("--json", "as_json", is_flag=True, help="Everything, for tools.")
+@guarded
+def list_command(words: tuple[str, ...], as_json: bool) -> None:
+    """List the library: published designs as programs.
+
+    With words, only what has them in its name, its comment or its scans, and the directions of every scan. `import std.vim`
+    takes a program into yours; any command takes std.vim for a file. 1×8 directions are one in each of 8 layers.
+    """
+    from scanlang.cli_list import as_ascii, entry, found, table
+
+    names, entries, begun = found(words), [], monotonic()
+    if not names:
+        raise click.UsageError(f"the library has nothing with {' '.join(words)}; `scanlang list` shows all of it")
+    for number, name in enumerate(names):
+        if monotonic() - begun > SLOW:
+            show_progress(f"reading the library: {number} of {len(names)}")
+        entries.append(entry(name))
+    show_progress("")
+    if as_json:
+        document = {"version": 1, "programs": [each.as_json() for each in entries]}
+        click.echo(json.dumps(document, indent=2))
+        return
+    width = get_terminal_size().columns if sys.stdout is not None and sys.stdout.isatty() and not words else None
+    for line in table(entries, bool(words), width):
+        click.echo(line if shows_unicode(sys.stdout) else as_ascii(line))
+
+
+def show_progress(text: str) -> None:
+    """In place of what was said before, on a terminal."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+
+
+def shows_unicode(stream: IO[Any] | None) -> bool:
+    try:
+        "→".encode(getattr(stream, "encoding", None) or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @main.command("compile")
@@ -303,7 +364,8 @@ def chosen(names: tuple[str, ...], orders: Iterable[str]) -> list[str]:
     show_default=True,
     help="cpu, sm_80, sm_90, … No GPU is needed.",
 )
-@click.option("--size", metavar="HxW", callback=parse_size, help="Rows and columns of the grid.")
+@click.option("--size", metavar="HxW", callback=parse_size, help="The grid, as many numbers as it has axes.")
+@click.option("--layer", type=click.IntRange(0), default=0, show_default=True, help="The layer of a scan with `layers`.")
 @click.option("--channels", type=click.IntRange(1, 2**20), help="The width of the features.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="fp32", show_default=True)
 @click.option("--emit", "emits", type=click.Choice(EMITS), multiple=True, help="Write only this; may be repeated.")
@@ -313,7 +375,8 @@ def compile_command(
     output: str,
     scan: str | None,
     target: str,
-    size: tuple[int, int] | None,
+    size: tuple[int, ...] | None,
+    layer: int,
     channels: int | None,
     dtype: str,
     emits: tuple[str, ...],
@@ -337,6 +400,7 @@ def compile_command(
             scan=scan,
             target=target,
             size=size,
+            layer=layer,
             channels=channels,
             dtype=DTYPES[dtype],
             emits=emits,

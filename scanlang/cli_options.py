@@ -1,8 +1,13 @@
-"""What the options of the command line may be: `8x12`, `sm_90`, … In: their text; out: values, or how to write them."""
+"""What arguments and options of the command line may be: `std.vmamba`, `8x12`, `sm_90`, …
+
+In: their text; out: values, or how to write them.
+"""
 
 from __future__ import annotations
 
 import re
+from math import prod
+from typing import Any
 
 import click
 
@@ -24,24 +29,40 @@ CPU_EMITS, GPU_EMITS = ("c",), ("triton", "ptx", "cubin")
 OLDEST_ARCHITECTURE = 70
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
 MOST_CELLS = 2**31
-FILE = click.Path(exists=True, dir_okay=False, allow_dash=True)
-PROGRAM = click.Path(exists=True, dir_okay=False)
 
 
-def parse_size(_context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, int] | None:
-    """`8x12`: rows and columns of a grid."""
+class ProgramFile(click.Path):
+    """A file, or the name of a program of the library."""
+
+    def __init__(self, allow_dash: bool = False) -> None:
+        super().__init__(exists=True, dir_okay=False, allow_dash=allow_dash)
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        from scanlang.library import names_library_program
+
+        if isinstance(value, str) and names_library_program(value):
+            return value
+        return super().convert(value, parameter, context)
+
+
+FILE = ProgramFile(allow_dash=True)
+PROGRAM = ProgramFile()
+
+
+def parse_size(_context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """`8x12`: the length of every axis of a grid, as many as it has."""
     if text is None:
         return None
-    match = re.fullmatch(r"([0-9]{1,5})[x×]([0-9]{1,5})", text)
-    if match is None or not int(match[1]) or not int(match[2]):
-        raise click.BadParameter(f"{text!r} is no grid size such as 8x12 (rows x columns)", param=parameter)
-    height, width = int(match[1]), int(match[2])
-    if height * width > MOST_CELLS:
-        raise click.BadParameter(f"{text!r} has {height * width:,} cells; there may be {MOST_CELLS:,}", param=parameter)
-    return height, width
+    match = re.fullmatch(r"[0-9]{1,9}(?:[x×][0-9]{1,9}){0,3}", text)
+    size = tuple(map(int, re.split("[x×]", text))) if match else ()
+    if not size or min(size) == 0:
+        raise click.BadParameter(f"{text!r} is no grid size such as 8x12 (rows x columns) or 4x8x12", param=parameter)
+    if prod(size) > MOST_CELLS:
+        raise click.BadParameter(f"{text!r} has {prod(size):,} cells; there may be {MOST_CELLS:,}", param=parameter)
+    return size
 
 
-def parse_sizes(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[tuple[int, int]]:
+def parse_sizes(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[tuple[int, ...]]:
     parsed = (parse_size(context, parameter, text) for text in texts)
     return [size for size in parsed if size is not None]
 

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes are counts; `text` counts characters (and bytes of a file), `tokens` words and signs of one file."""
+    """Sizes are counts; `text` counts characters (and bytes of a file), `tokens` words and signs of one file.
+
+    `orders` counts the orders that one order is made of, `visits` its steps for each cell, `table_cells` the cells of all
+    tables of a program, `layers` the choices of directions and `uses` the used layers of a scan.
+    """
 
     text: int = 1_000_000
     tokens: int = 20_000
@@ -19,6 +23,13 @@ class Limits:
     import_depth: int = 32
     unrolled: int = 1024
     loops: int = 16
+    axes: int = 4
+    orders: int = 256
+    visits: int = 64
+    table_cells: int = 2**24
+    layers: int = 64
+    conv_width: int = 16
+    uses: int = 16
 
 
 LIMITS = Limits()

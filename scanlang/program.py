@@ -9,12 +9,12 @@ from types import MappingProxyType
 
 from scanlang.check.program import CheckedProgram, CheckedScan
 from scanlang.diagnostics import ScanError
-from scanlang.errors import ScanNotChosen
-from scanlang.graph.build import build_graph
+from scanlang.errors import NoSuchLayer, ScanNotChosen
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.maps.order import Order
+from scanlang.maps.traversal import Traversal
 from scanlang.maps.verify import VerifiedProgram
-from scanlang.pipeline import check_text, operator_graph, read_program
+from scanlang.pipeline import check_text, operator_graph, read_program, written_graph
 from scanlang.source import Source, Span
 from scanlang.syntax.text import make_source
 
@@ -39,8 +39,8 @@ class Program:
     def orders(self) -> Mapping[str, Order]:
         """Orders of this file and of those it imports, by name.
 
-        `orders[name].positions(h, w)[t]` is the index r * w + c of the cell visited at step t, `.ranks(h, w)` its inverse:
-        `map[positions]` is the sequence, `sequence[ranks]` the map.
+        `orders[name].positions(h, w)[t]` is the index r * w + c of the cell visited at step t, `.ranks(h, w)` the step of a cell:
+        `map[positions]` is the sequence, `sequence[ranks]` the map, of an order that visits every cell once.
         """
         return MappingProxyType(dict(self.verified.orders))
 
@@ -48,9 +48,22 @@ class Program:
     def scans(self) -> Mapping[str, CheckedScan]:
         return MappingProxyType(dict(self.checked.scans))
 
-    def directions(self, scan: str | None = None) -> tuple[Order, ...]:
-        """The orders of a scan's directions."""
-        return self.verified.scans[self.scan_name(scan)]
+    def directions(self, scan: str | None = None, layer: int = 0) -> tuple[Order, ...]:
+        """The orders of a scan's directions; they may depend on the layer where the scan says `layers`."""
+        return self.traversal(scan, layer).orders
+
+    def traversal(self, scan: str | None = None, layer: int = 0) -> Traversal:
+        """What a scan visits: the rows of every step of its directions, and of the streams that run elsewhere, for each size."""
+        name = self.scan_name(scan)
+        return self.verified.traversals[name][self._layer(name, layer)]
+
+    def _layer(self, name: str, layer: int) -> int:
+        """Its place among those of the scan: `cycle` starts again after the last."""
+        scan = self.checked.scans[name]
+        if layer < 0 or (scan.layer_rule == "list" and layer >= len(scan.layers)):
+            count = len(scan.layers) if scan.layer_rule == "list" else 0
+            raise ScanError([NoSuchLayer(scan.span, name, layer, count)])
+        return layer % len(scan.layers)
 
     def scan_name(self, scan: str | None = None) -> str:
         """`scan`, or the only scan there is; a ScanError names what there is to choose from."""
@@ -61,21 +74,22 @@ class Program:
             raise ScanError([ScanNotChosen(Span(self.source, 0, 0), scan, names)])
         return scan
 
-    def graph(self, scan: str | None = None) -> ScanGraph:
-        """The scan as written, every direction gathering and projecting in its own time."""
+    def graph(self, scan: str | None = None, layer: int = 0) -> ScanGraph:
+        """The scan as written, every direction gathering, convolving and projecting in its own time."""
         name = self.scan_name(scan)
-        return build_graph(self.checked.scans[name], self.verified.scans[name])
+        return written_graph(self.verified, name, self._layer(name, layer))
 
-    def operator_graph(self, scan: str | None = None) -> ScanGraph:
-        """The scan as the fused operator computes it: projections hoisted to grid order and left to the caller."""
-        return operator_graph(self.verified, self.scan_name(scan))
+    def operator_graph(self, scan: str | None = None, layer: int = 0) -> ScanGraph:
+        """The scan as the fused operator computes it: projections are left to the caller, the rest is in the step."""
+        name = self.scan_name(scan)
+        return operator_graph(self.verified, name, self._layer(name, layer))
 
     def __repr__(self) -> str:
         orders, scans = ", ".join(self.orders), ", ".join(self.scans)
         return f"<Program {self.source.name}: orders {orders or 'none'}; scans {scans or 'none'}>"
 
 
-def load(path: str | PathLike[str], sizes: Iterable[tuple[int, int]] | None = None) -> Program:
+def load(path: str | PathLike[str], sizes: Iterable[tuple[int, ...]] | None = None) -> Program:
     """`load("cross.scan")`: read and check a program. Orders without a proof are checked at `sizes`, or at the usual ones.
 
     Raises ScanError with every finding, OSError if the file cannot be read.
@@ -83,7 +97,7 @@ def load(path: str | PathLike[str], sizes: Iterable[tuple[int, int]] | None = No
     return Program(*read_program(path, sizes))
 
 
-def loads(text: str, name: str = "<text>", sizes: Iterable[tuple[int, int]] | None = None) -> Program:
+def loads(text: str, name: str = "<text>", sizes: Iterable[tuple[int, ...]] | None = None) -> Program:
     """`loads("grid h, w …")`: check a program given as text. It can import the library, not files."""
     source = make_source(name, text)
     return Program(source, check_text(source, None, sizes))

@@ -10,7 +10,10 @@ from scanlang.source import Source, Span
 from scanlang.syntax import nodes
 
 NOWHERE = Span(Source("", ""), 0, 0)
-KEYWORDS = ("input", "walk", "order", "scan", "merge", "share", "by", "from", "mod", "sum", "bias", "nothing", "grid")
+KEYWORDS = (
+    *("input", "walk", "order", "scan", "merge", "share", "by", "from", "mod", "sum", "bias", "nothing", "grid"),
+    *("every", "at", "middle", "layers", "global", "conv", "along", "writes", "use", "uncovered", "mean", "cells"),
+)
 
 plain_names = st.sampled_from(("a", "b", "c1", "x_y", "dt", "A_log", "h", "w", "t", "_"))
 names = plain_names | st.sampled_from(KEYWORDS)
@@ -39,7 +42,7 @@ indices = several(plain_names, most=2)
 def _larger(smaller: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     operators = st.sampled_from(("+", "-", "*", "/", "//", "%"))
     comparisons = node(nodes.Binary, st.sampled_from(("<", "<=", ">", ">=", "==", "!=")), smaller, smaller)
-    functions = names.filter(lambda name: name not in ("sum", "where"))
+    functions = names.filter(lambda name: name not in ("sum", "where", "mean"))
     return (
         node(nodes.Binary, operators, smaller, smaller)
         | node(nodes.Negative, smaller)
@@ -47,6 +50,7 @@ def _larger(smaller: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         | node(nodes.Call, functions, several(smaller))
         | node(nodes.Call, st.just("where"), st.tuples(comparisons, smaller, smaller))
         | node(nodes.Sum, names, smaller)
+        | node(nodes.CellMean, smaller)
     )
 
 
@@ -60,30 +64,59 @@ walk_items = (
     | node(nodes.WalkItem, names, directions, mod=sizes)
 )
 walks = node(nodes.Walk, several(walk_items, 1))
-order_names = node(nodes.OrderName, plain_names)
-calls = ("reverse", "flip", "transpose", "mine")
-orders = st.recursive(
-    walks | order_names,
-    lambda smaller: node(nodes.OrderCall, st.sampled_from(calls), several(smaller | integers, 1)),
-    max_leaves=4,
+order_names = node(nodes.OrderName, plain_names | st.sampled_from(("input", "every", "at", "global", "conv")))
+calls = ("reverse", "flip", "transpose", "window", "insert", "reset", "table", "mine")
+signed = integers | node(nodes.Number, st.integers(1 - 2**31, -1), st.just(True))
+phases = node(nodes.Phase, several(signed, 1))
+token_names = names.filter(lambda name: name != "walk")
+tokens = (
+    node(nodes.TokenAt, token_names, st.sampled_from(("head", "middle", "tail")))
+    | node(nodes.TokenAt, token_names, st.sampled_from(("index", "spread")), integers)
+    | node(nodes.TokenAt, token_names, st.just("every"), sizes)
 )
+leaves = (
+    signed
+    | node(nodes.Text, st.sampled_from(("mine.npy", "folder/ö.npy", "#.npy", "")))
+    | node(nodes.Every, names.filter(lambda name: name != "at"))
+    | tokens
+)
+
+
+def _calls(smaller: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    keywords = node(nodes.Keyword, token_names.filter(lambda name: name != "every"), smaller | signed | phases)
+    return node(nodes.OrderCall, st.sampled_from(calls), several(smaller | leaves | keywords, 1))
+
+
+orders = st.recursive(walks | order_names, _calls, max_leaves=4)
 
 formals = several(node(nodes.Formal, names, optional(plain_names), optional(expressions)))
 inputs = node(nodes.Operand, names, indices)
 parameters = node(nodes.Operand, names, indices, optional(expressions))
 declarations = node(nodes.Declaration, st.sampled_from(("input", "shared")), several(inputs, 1)) | node(
-    nodes.Declaration, st.just("param"), several(parameters, 1)
+    nodes.Declaration, st.sampled_from(("param", "shared param")), several(parameters, 1)
 )
-targets = plain_names | st.sampled_from(("input", "shared", "param", "merge", "share", "recur", "project", "directions"))
+targets = names | st.sampled_from(("shared", "param", "recur", "project", "directions", "operands", "label", "channels"))
 equations = node(nodes.Equation, targets, indices, expressions)
 
+actuals = node(nodes.Actual, names, expressions)
+choices = several(several(orders, 1), 1)
 clauses = (
     node(nodes.Input, several(bare_names, 1))
     | node(nodes.Directions, several(orders, 1))
-    | node(nodes.Recur, names, several(node(nodes.Actual, names, expressions)))
+    | node(nodes.Layers, st.just("cycle"), st.booleans(), choices)
+    | node(nodes.Layers, st.just("list"), st.just(False), choices)
+    | node(nodes.Channels, st.just(False))
+    | node(nodes.Channels, st.just(True), several(integers))
+    | node(nodes.Recur, names, several(actuals))
     | node(nodes.Project, several(bare_names, 1), bare_names, st.booleans())
+    | node(nodes.Conv, integers, optional(orders))
+    | node(nodes.Along, several(bare_names, 1), orders)
+    | node(nodes.Writes, node(nodes.Name, plain_names), orders)
+    | node(nodes.Label, st.just("moves"))
     | node(nodes.Share, st.booleans(), several(node(nodes.Name, plain_names)))
-    | node(nodes.Merge, st.sampled_from(("sum", "mean")) | node(nodes.Binary, st.just("+"), expressions, expressions))
+    | node(nodes.Use, bare_names, names, several(expressions | actuals))
+    | node(nodes.Uncovered, numbers)
+    | node(nodes.Merge, st.sampled_from(("sum", "mean", "max", "concat", "weighted")) | expressions)
 )
 
 span = {"name_span": st.just(NOWHERE)}
@@ -93,7 +126,7 @@ items = (
     node(nodes.Grid, several(bare_names, 1))
     | node(nodes.Import, library_paths, st.just(True))
     | node(nodes.Import, st.sampled_from(("mine.scan", "folder/ö.scan", "#.scan")), st.just(False))
-    | node(nodes.OrderDefinition, names, orders, **span)
+    | node(nodes.OrderDefinition, names, orders | node(nodes.GivenOrder), **span)
     | node(nodes.FormulaDefinition, names, names, several(expressions, 1), **formula_spans)
     | node(nodes.RecurrenceDefinition, names, formals, several(declarations | equations), **span)
     | node(nodes.ScanDefinition, names, formals, several(clauses), **span)

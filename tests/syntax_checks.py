@@ -1,4 +1,4 @@
-"""Texts read into syntax trees, for tests."""
+"""Texts read into syntax trees, for tests, and one text with every construct."""
 
 from __future__ import annotations
 
@@ -6,6 +6,61 @@ from scanlang.source import Source
 from scanlang.syntax import nodes
 from scanlang.syntax.build import build_syntax
 from scanlang.syntax.parse import parse_text
+
+WHOLE = """\
+# VMamba's four-corner cross-scan
+grid h, w
+import std.selective
+import "mine.scan"
+
+order rows    = walk h, w          # outer loop first: row-major
+order tiles   = walk -h by 7, ~w by 4 from 2, ~~h, w
+order phases  = walk h mod 2, w mod k, h, w
+order cols(t) = (t % h, t // h)
+order both    = flip((walk h, w), h)
+order given   = input
+order mine    = table("mine.npy")
+order shifted = shift(random(7), -1, 2)
+order windows = reset(window(hilbert, 7, h, outer = (walk w, ~h), pad = decay), every window)
+order dilated = dilate(rows, 2, phase = (1, 0), pad = skip)
+order twice   = reset(concat(rows, interleave(rows, rotate(tiles, 90))), every h)
+order tokens  = insert(rows, cls at middle, reg at every 16, line_end at every w, a at head, b at tail, c at 7, d at spread 3)
+order back    = reverse(rows)
+
+recurrence selective(state n = 16, rank r) {
+  input  x
+  shared low[r], B[n], C[n]
+  param  dt_weight[r], dt_bias = inv_softplus(loguniform(1e-3, 1e-1)), A_log[n] = log(n + 1), D = 1
+  shared param T[n], dB[label, n] = 0
+  dt   = softplus(dt_bias + sum(r: dt_weight[r] * low[r]))
+  h[n] = exp(-exp(A_log[n]) * dt) * h[n] + dt * B[n] * x
+  y    = sum(n: C[n] * h[n]) + where(x >= 0, D * x, 0)
+}
+scan cross(dim, rank = ceil(dim / 16)) {
+  input x, z
+  directions rows, (walk h, w), reverse(rows), reverse(walk w, h)
+  recur      selective(state = 1, rank = rank)
+  project    low, B from x bias
+  project    C from z
+  share      all except A_log
+  merge      (y[0] + y[1]) * silu(z) / 2
+}
+scan layered(dim) {
+  input      x, z
+  layers     cycle global (rows, back), (tiles, (walk w, h)), rows
+  channels   split 2, 1
+  recur      selective(state = 1)
+  conv       4 along rows
+  operands   low, B along (walk h, w)
+  back       writes rows
+  label      moves
+  share      conv, T
+  use        down = linear(dim, dim // 4, bias = false)
+  use        norm = layer_norm(dim)
+  uncovered  = 0
+  merge      sum(k: y[k] * down(norm(mean(cells: y[k] + z))))
+}
+"""
 
 
 def parsed(text: str) -> nodes.Program:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ from torch.nn import functional
 import scanlang
 from scanlang.check.expressions import MATHEMATICS
 from scanlang.graph.adjoint import adjoint
-from scanlang.graph.step import AdjointStep, Assign, Step, Update, carry_of, gradient_of, total_of
+from scanlang.graph.scan_graph import ScanGraph
+from scanlang.graph.step import AdjointStep, Assign, Operand, Step, Update, carry_of, gradient_of, total_of
+from scanlang.graph.step_rewrites import convolve, restart, weigh
 from scanlang.graph.values import (
     COMPARISONS,
     DERIVATIVES,
@@ -32,6 +35,7 @@ from scanlang.graph.values import (
     show,
 )
 from scanlang.testing import assert_close, draw_inputs, recurrences, reference
+from scanlang.testing.recurrence_strategies import RandomRecurrence, random_recurrences
 
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg, "exp": torch.exp,
@@ -92,15 +96,18 @@ class Walker:
 
 
 def gradients_by_the_adjoint(
-    derived: AdjointStep, tensors: Mapping[str, Tensor], cotangent: Tensor, sizes: Mapping[str, int]
+    derived: AdjointStep, arrays: Mapping[str, Tensor], cotangent: Tensor, sizes: Mapping[str, int]
 ) -> dict[str, Tensor]:
-    """The gradients of a scan with one direction along a 1 × L grid, by the derived equations alone."""
-    step, length = derived.step, cotangent.shape[2]
-    walker = Walker(step, sizes, cotangent[:, 0, 0])
+    """The gradients of one direction, by the derived equations alone, from that of its outputs `(B, steps, C)`.
+
+    Streams are `(B, steps, C or 1, indices …)`, parameters `(C, indices …)`; a constant has no gradient.
+    """
+    step, length = derived.step, cotangent.shape[1]
+    walker = Walker(step, sizes, cotangent[:, 0])
     streams = [operand for operand in step.operands if operand.kind != "param"]
     for operand in step.operands:
         if operand.kind == "param":
-            walker.put(operand.name, operand.indices, tensors[operand.name])
+            walker.put(operand.name, operand.indices, arrays[operand.name])
     for equation in step.prologue:
         walker.run(equation)
     for update in step.states:
@@ -112,16 +119,15 @@ def gradients_by_the_adjoint(
     for t in range(length):
         walker.old = dict(walker.new)
         for operand in streams:
-            given = tensors[operand.name][:, 0, t]
-            walker.put(operand.name, operand.indices, given if operand.kind == "input" else given[:, None, 0])
+            walker.put(operand.name, operand.indices, arrays[operand.name][:, t])
         for equation in step.body:
             walker.run(equation)
         history.append((walker.old, dict(walker.new)))
     totals = {name: torch.zeros_like(walker.array(name, step.indices_of(name))) for name in derived.gradients}
-    found = {operand.name: torch.zeros_like(tensors[operand.name]) for operand in step.operands}
+    found = {operand.name: torch.zeros_like(arrays[operand.name]) for operand in step.operands if not operand.constant}
     for t in reversed(range(length)):
         walker.old, walker.new = history[t][0], {**history[t][1], **carries}
-        walker.new[derived.cotangent, ()] = cotangent[:, 0, t]
+        walker.new[derived.cotangent, ()] = cotangent[:, t]
         for assign in derived.body:
             walker.run(assign)
         for name, value in derived.gradients.items():
@@ -130,7 +136,7 @@ def gradients_by_the_adjoint(
             for operand in streams:
                 if operand.name == name:
                     now = walker.array("found", operand.indices)
-                    found[name][:, 0, t] = now if operand.kind == "input" else now.sum(1)[:, None]
+                    found[name][:, t] = now if operand.kind == "input" else now.sum(1, keepdim=True)
         for update in step.states:
             walker.assign("carried", update.indices, derived.carries[update.name])
             carries |= {(carry_of(update.name), e): walker.new["carried", e] for e in walker.elements(update.indices)}
@@ -140,28 +146,53 @@ def gradients_by_the_adjoint(
         walker.run(assign)
     for name, value in derived.parameters.items():
         walker.assign(gradient_of(name), step.indices_of(name), value)
-        found[name] = walker.array(gradient_of(name), step.indices_of(name)).sum(0)[None]
+        found[name] = walker.array(gradient_of(name), step.indices_of(name)).sum(0)
     return found
 
 
-def one_direction(recurrence: str, name: str, more: str = "") -> scanlang.Program:
-    inputs = "x, g" if "input x, g" in recurrence else "x"
-    actuals = ", ".join(f"{label} = 2" for label in ("state", "rank") if f"{label} " in recurrence.split("{")[0])
-    scan = f"scan s(dim) {{ input {inputs} directions raster recur {name}({actuals}) {more} }}"
+def arrays_of_the_step(graph: ScanGraph, given: Mapping[str, Tensor], grid: tuple[int, ...]) -> dict[str, Tensor]:
+    """What the step of a scan with one direction along the raster takes, from the operator's arguments."""
+    visits, made = graph.traversal.at(grid), {}
+    channels = given["x"].shape[-1]
+    for operand in graph.step.operands:
+        name, _, tap = operand.name.partition(".")
+        if operand.constant:
+            made[operand.name] = torch.tensor(visits.restarts[0])[None, :, None].double()
+        elif tap:
+            made[operand.name] = given[name][0, ..., int(tap)]
+        elif name in graph.labelled:
+            table = given[name][0, visits.labels[0]]
+            made[name] = table[:, None].expand(given["x"].shape[0], len(table), 1, *table.shape[1:])
+        elif name in graph.channelless:
+            made[name] = given[name][0].expand(channels, *given[name].shape[1:])
+        elif operand.kind == "param":
+            made[name] = given[name][0]
+        else:
+            cells = given[name].flatten(1, 2)
+            made[name] = cells if operand.kind == "input" else cells[:, :, :1]
+    return made
+
+
+def one_direction(recurrence: str, name: str, more: str = "", order: str = "raster") -> scanlang.Program:
+    actuals = ", ".join(f"{label} = 2" for label in ("state", "rank") if f"{label} " in recurrence.split(")")[0])
+    inputs = ", ".join(("x", "g") if "input x, g" in recurrence else ("x",))
+    scan = f"scan s(dim) {{ input {inputs} directions {order} recur {name}({actuals}) {more} }}"
     return scanlang.loads(f"grid h, w\n{recurrence}\n{scan}")
 
 
-def check_adjoint(loaded: scanlang.Program, seed: int, length: int = 4) -> None:
-    op = scanlang.compile(loaded)
-    tensors = draw_inputs(op, (1, length), batch=2, channels=2, dtype=torch.float64, seed=seed)
+def check_adjoint(loaded: scanlang.Program, seed: int, grid: tuple[int, int] = (1, 4)) -> None:
+    op, graph = scanlang.compile(loaded), loaded.operator_graph()
+    tensors = draw_inputs(op, grid, batch=2, channels=2, dtype=torch.float64, seed=seed)
     leaves = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
     result = reference(loaded, None, **leaves)
     cotangent = torch.randn(result.shape, generator=torch.Generator().manual_seed(seed), **DOUBLE)
     expected = torch.autograd.grad(result, list(leaves.values()), cotangent, materialize_grads=True)
-    step = loaded.operator_graph().step
-    plain = {name: tensor.detach() for name, tensor in tensors.items()}
-    found = gradients_by_the_adjoint(adjoint(step), plain, cotangent, dict.fromkeys(step.sizes, 2))
-    for (name, gradient), exactly in zip(found.items(), expected, strict=True):
+    arrays = arrays_of_the_step(graph, leaves, grid)
+    plain = {name: array.detach() for name, array in arrays.items()}
+    found = gradients_by_the_adjoint(adjoint(graph.step), plain, cotangent.flatten(1, 2), dict.fromkeys(graph.step.sizes, 2))
+    back = [(arrays[name], gradient) for name, gradient in found.items()]
+    gradients = torch.autograd.grad([a for a, _ in back], list(leaves.values()), [g for _, g in back], materialize_grads=True)
+    for name, gradient, exactly in zip(leaves, gradients, expected, strict=True):
         assert_close(f"the gradient of {name}", gradient, exactly, 1e-11)
 
 
@@ -171,11 +202,114 @@ def test_the_adjoint_is_the_gradient(text: str, seed: int) -> None:
     check_adjoint(one_direction(text, "random"), seed)
 
 
+@settings(max_examples=40)
+@given(random_recurrences(moves=True), st.integers(0, 2**16), st.integers(1, 4), st.booleans())
+def test_the_adjoint_of_a_step_that_convolves_and_restarts(
+    recurrence: RandomRecurrence, seed: int, width: int, resets: bool
+) -> None:
+    more = f"conv {width}" + (" label moves" if recurrence.moves else "")
+    order = "reset(raster, every h)" if resets else "raster"
+    check_adjoint(one_direction(recurrence.text, "random", more, order), seed, (2, 4))
+
+
 @pytest.mark.long
 @settings(max_examples=600)
 @given(recurrences(), st.integers(0, 2**16), st.integers(1, 9))
 def test_the_adjoint_is_the_gradient_of_many(text: str, seed: int, length: int) -> None:
-    check_adjoint(one_direction(text, "random"), seed, length)
+    check_adjoint(one_direction(text, "random"), seed, (1, length))
+
+
+RESTARTS = (0, 0, 0, 1, 0, 1, 1, 0, 0)
+
+
+def check_against_a_loop(step: Step, arrays: dict[str, Tensor], loop: Callable[..., Tensor]) -> None:
+    """The gradients of a step that reads `n` of size 2 against autograd through a loop over its arrays."""
+    leaves = {name: array.requires_grad_() for name, array in arrays.items() if name != "restart."}
+    result = loop(**{name.replace(".", "_"): array for name, array in arrays.items()})
+    cotangent = torch.randn(result.shape, generator=torch.Generator().manual_seed(1), **DOUBLE)
+    expected = dict(zip(leaves, torch.autograd.grad(result, list(leaves.values()), cotangent), strict=True))
+    plain = {name: array.detach() for name, array in arrays.items()}
+    found = gradients_by_the_adjoint(adjoint(step), plain, cotangent, {"n": 2})
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        assert_close(f"the gradient of {name}", gradient, expected[name], 1e-12)
+
+
+def drawn(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(7)
+    return {name: torch.rand(shape, generator=generator, **DOUBLE) * 2 - 1 for name, shape in shapes.items()}
+
+
+def test_convolution_restarts_and_weight_against_a_loop() -> None:
+    """The rewritten step of a small recurrence, against the formulas of the language's manual."""
+    text = """recurrence r(state n) { input x  shared B[n]  param a[n]
+      h[n] = sigmoid(a[n]) * h[n] + B[n] * x  y = sum(n: B[n] * h[n]) + x * x }"""
+    step = weigh(restart(convolve(one_direction(text, "r").graph().step, "x", 3)))
+    arrays = drawn(x=(2, 9, 3), B=(2, 9, 1, 2), a=(3, 2), conv_bias=(3,), merge_weight=(3,), w=(3, 3))
+    taps = arrays.pop("w")
+    arrays |= {f"conv_weight.{tap}": taps[:, tap].clone() for tap in range(3)}
+    arrays["restart."] = torch.tensor(RESTARTS, **DOUBLE)[None, :, None]
+
+    def loop(x: Tensor, B: Tensor, a: Tensor, conv_bias: Tensor, merge_weight: Tensor, **rest: Tensor) -> Tensor:
+        state, begin, outputs = torch.zeros(2, 3, 2, **DOUBLE), 0, []
+        for t in range(9):
+            if RESTARTS[t]:
+                state, begin = torch.zeros_like(state), t
+            total = conv_bias
+            for tap in range(3):
+                then = t - 2 + tap
+                if then >= begin:
+                    total = total + rest[f"conv_weight_{tap}"] * x[:, then]
+            seen = total * torch.sigmoid(total)
+            state = torch.sigmoid(a) * state + B[:, t] * seen[..., None]
+            outputs.append(((B[:, t] * state).sum(-1) + seen * seen) * merge_weight)
+        return torch.stack(outputs, 1)
+
+    check_against_a_loop(step, arrays, loop)
+
+
+def test_the_state_before_the_step_may_be_read_in_any_equation() -> None:
+    """In an output, in a sum, in the drive and in the decay of another state."""
+    span = program("cross").checked.scans["cross"].span
+    x, q = Read("x"), Read("q", ("n",))
+    before = Total("n", Apply("mul", (q, Previous("h", ("n",)))))
+    product = Apply("mul", (Apply("mul", (before, Previous("s"))), x))
+    body = (
+        Update("h", ("n",), Apply("tanh", (Apply("add", (q, Previous("s"))),)), Apply("mul", (q, x)), span),
+        Update("s", (), Apply("sigmoid", (before,)), Apply("add", (before, x)), span),
+        Assign("y", (), Apply("add", (product, Read("s"))), span),
+    )
+    operands = (Operand("x", "input", (), span), Operand("q", "shared", ("n",), span))
+
+    def loop(x: Tensor, q: Tensor) -> Tensor:
+        h, s, outputs = torch.zeros(2, 3, 2, **DOUBLE), torch.zeros(2, 3, **DOUBLE), []
+        for t in range(5):
+            old_h, old_s, now, read = h, s, x[:, t], q[:, t]
+            seen = (read * old_h).sum(-1)
+            h = torch.tanh(read + old_s[..., None]) * old_h + read * now[..., None]
+            s = torch.sigmoid(seen) * old_s + seen + now
+            outputs.append(seen * old_s * now + s)
+        return torch.stack(outputs, 1)
+
+    check_against_a_loop(Step("r", {"n": "state"}, operands, (), body, "y"), drawn(x=(2, 5, 3), q=(2, 5, 1, 2)), loop)
+
+
+def test_a_constant_has_no_gradient() -> None:
+    step = restart(one_direction("recurrence r() { input x  h = 0.5 * h + x  y = h }", "r").graph().step)
+    scaled = replace(step, body=(*step.body[:-1], replace(step.body[-1], value=Apply("mul", (Read("h"), Read("restart."))))))
+    assert set(adjoint(scaled).gradients) == {"x"}
+
+
+def test_the_adjoint_of_a_convolution_reads_as_one_writes_it() -> None:
+    text = "recurrence r() { input x  h = 0.5 * h + x  y = h }"
+    derived = adjoint(one_direction(text, "r", "conv 3").operator_graph().step)
+    body = [str(equation) for equation in derived.body]
+    assert "∂x.conv = ∂h" in body
+    assert "∂conv.1 = carry.conv.1" in body
+    assert show(derived.carries["conv.1"]) == "∂conv.2 + ∂conv.0 * conv_weight.1"
+    assert show(derived.carries["conv.2"]) == "∂conv.0 * conv_weight.0"
+    assert show(derived.gradients["x"]) == "∂conv.1 + ∂conv.0 * conv_weight.2"
+    assert show(derived.gradients["conv_weight.0"]) == "∂conv.0 * conv.2'"
 
 
 def test_the_adjoint_of_selective_reads_as_one_writes_it() -> None:

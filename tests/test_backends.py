@@ -7,58 +7,39 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_checks import PROGRAMS, assert_same_bits, operator, results, through
-from torch import Tensor
+from kernel_checks import check_executable, draw_visits, kernels_of, rerouted
+from operator_checks import assert_same_bits, call, check_pads_of_a_merge, draw, operator, results, through
+from operator_programs import FEATURES, PROGRAMS
+from torch import Tensor, nn
 
 import scanlang
 from scanlang.codegen.cpu.build_c import find_compiler
 from scanlang.codegen.cpu.run_c import CpuScan
-from scanlang.codegen.executable import Executable, Saved
-from scanlang.codegen.lower_to_kernels import lower_to_kernels
+from scanlang.codegen.executable import Executable
+from scanlang.codegen.kernel import TIME, ScanKernels
 from scanlang.codegen.run_torch import TorchScan
 from scanlang.graph.interpret import interpret
+from scanlang.maps.traversal import Visits
 from scanlang.testing import TOLERANCES, assert_close, assert_matches_reference, draw_inputs, grids, inputs, programs
 
 BACKENDS: dict[str, Callable[..., Executable]] = {"torch": TorchScan, "c": CpuScan}
 
 
-def run(backend: str, op: scanlang.CompiledScan, tensors: dict[str, Tensor], save: bool = True) -> dict[str, Tensor]:
-    """The output (`""`) and every gradient of an executable, called as the operator calls it."""
-    given = [tensors[name] for name in op.arguments]
-    kernels = lower_to_kernels(op.graph, op.signature.check(given))
-    executable = BACKENDS[backend](kernels, op.graph.orders)
-    grid, arrays = op.grid(given), op.flatten(given)
-    result, saved = executable.forward(arrays, grid, save)
-    found = {"": result}
-    if save:
-        cotangent = torch.randn(result.shape, generator=torch.Generator().manual_seed(0)).to(result.dtype)
-        found |= executable.backward(cotangent, saved, arrays, grid)
-    assert set(found) - {""} == (set(op.arguments) if save else set())
-    check_saved(executable, saved, result, grid, save)
-    return found
-
-
-def check_saved(executable: Executable, saved: Saved, result: Tensor, grid: tuple[int, int], save: bool) -> None:
-    """The saved states and partial outputs have the shapes that the operator promises to fake tensors."""
-    kernels = executable.kernels  # type: ignore[attr-defined]
-    chunks = -(-grid[0] * grid[1] // executable.chunk(grid))
-    states = (result.shape[0], kernels.directions, chunks, len(kernels.forward.states), result.shape[-1])
-    partials = (0,) if kernels.merge_scale is not None else (kernels.directions, *result.shape)
-    assert tuple(saved.states.shape) == (states if save else (0,))
-    assert tuple(saved.partials.shape) == (partials if save else (0,))
+def run(backend: str, name: str, given: dict[str, Any], save: bool = True) -> dict[str, Tensor]:
+    return call(operator(name), given).run(BACKENDS[backend], save)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=lambda d: str(d)[6:])
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [*PROGRAMS, *FEATURES])
 def test_backends_agree(name: str, dtype: torch.dtype) -> None:
-    op = operator(name)
-    tensors = draw_inputs(op, (9, 8), dtype=dtype, batch=2, channels=5, seed=5)
-    ours, theirs = run("c", op, tensors), run("torch", op, tensors)
+    given = draw(name, (9, 8), dtype=dtype, batch=2, channels=5, seed=5)
+    ours, theirs = run("c", name, given), run("torch", name, given)
     computing = torch.float64 if dtype == torch.float64 else torch.float32
     for key, value in ours.items():
         tolerance = TOLERANCES[computing].gradient if key else TOLERANCES[computing].output + TOLERANCES[dtype].rounding
@@ -66,20 +47,90 @@ def test_backends_agree(name: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [*PROGRAMS, *FEATURES])
 def test_backend_is_what_interpret_says(name: str, backend: str) -> None:
     op = operator(name)
-    tensors = draw_inputs(op, (3, 4), dtype=torch.float64, channels=2, seed=6)
-    expected = interpret(op.graph, {key: t.numpy() for key, t in tensors.items()}, (3, 4), op.signature.fixed)
-    got = run(backend, op, tensors, save=False)[""]
-    assert_close("the output", got.reshape(expected.shape), torch.from_numpy(expected), TOLERANCES[torch.float64].output)
+    given = draw(name, (3, 4), dtype=torch.float64, channels=2, seed=6)
+    got = through(BACKENDS[backend], op)(**given)
+    expected = interpret(op.graph, arrays(given), (3, 4), op.signature.fixed)
+    parts = zip(got, expected, strict=True) if isinstance(got, tuple) else [(got, expected)]
+    for part, exactly in parts:
+        assert_close("the output", part.detach(), torch.tensor(exactly), TOLERANCES[torch.float64].output)
+
+
+def arrays(given: dict[str, Any]) -> dict[str, Any]:
+    """Tensors and the weights of layers as NumPy arrays, by name."""
+    found = {name: value.numpy() for name, value in given.items() if isinstance(value, Tensor)}
+    for name, layer in given.items():
+        if isinstance(layer, nn.Module):
+            found |= {f"{name}.{weight}": value.detach().numpy() for weight, value in layer.named_parameters()}
+    return found
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_result_does_not_depend_on_what_is_saved(backend: str) -> None:
-    for name in ("cross", "merge-z"):
-        tensors = draw_inputs(operator(name), (9, 8))
-        assert torch.equal(run(backend, operator(name), tensors, False)[""], run(backend, operator(name), tensors, True)[""])
+    for name in ("cross", "merge-z", "conv-pads", "dilate-max"):
+        given = draw(name, (9, 8))
+        assert torch.equal(run(backend, name, given, False)[""], run(backend, name, given, True)[""])
+
+
+SELECTIVE, MERGED = "share-names", "merge-z"
+TABLES: dict[str, tuple[ScanKernels, Visits]] = {
+    "uneven": (kernels_of(SELECTIVE), draw_visits(12, (7, 0, 70), tokens=2, pads=3)),
+    "nothing": (kernels_of(SELECTIVE), draw_visits(12, (0, 0, 0), pads=1)),
+    "once": (kernels_of(SELECTIVE), draw_visits(12, (17, 17, 17), tokens=2, pads=3, once=True)),
+    "routes": (
+        rerouted(kernels_of(SELECTIVE), {"B": 1, "low": 2, "x": 2}, output_route=1, routes=3),
+        draw_visits(12, (9, 3, 66), routes=3, tokens=1, pads=2),
+    ),
+    "along-time": (
+        rerouted(kernels_of(SELECTIVE), {"B": TIME, "low": TIME}, ("low",), output_route=1, routes=2),
+        draw_visits(12, (9, 3, 66), routes=2, tokens=1, pads=2),
+    ),
+    "merge": (kernels_of(MERGED), draw_visits(12, (7, 0, 70), tokens=2, pads=3)),
+    "merge-routes": (
+        rerouted(kernels_of(MERGED), {"C": 1}, output_route=2, routes=3), draw_visits(12, (9, 3, 20), routes=3, pads=2),
+    ),
+    "merge-reads-a-stream": (kernels_of("merge-x"), draw_visits(12, (9, 3, 20), tokens=1, pads=2)),
+    "projected": (kernels_of("projected-channels"), draw_visits(12, (9, 30), tokens=1, pads=2)),
+    "stacked": (
+        rerouted(kernels_of(SELECTIVE), {}, merge_scale=None, stacked=True), draw_visits(12, (9, 0, 66), tokens=1, pads=2),
+    ),
+    "split": (rerouted(kernels_of(SELECTIVE), {}, split=(1, 1, 1)), draw_visits(12, (9, 3, 66), tokens=1, pads=2)),
+    "split-parts": (
+        rerouted(kernels_of("merge-mean"), {"B": 1}, merge_scale=1.0, split=(3, 1, 2), output_route=1, routes=2),
+        draw_visits(12, (9, 3, 66), routes=2, tokens=1, pads=2),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("tables", TABLES)
+def test_any_tables(tables: str, backend: str) -> None:
+    kernels, visits = TABLES[tables]
+    check_executable(BACKENDS[backend], kernels, visits, channels=6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("tables", ["uneven", "routes", "merge-routes", "split-parts"])
+def test_tables_of_every_image(tables: str, backend: str) -> None:
+    kernels, visits = TABLES[tables]
+    generator = torch.Generator().manual_seed(2)
+    shape = (2, kernels.routes, kernels.directions, visits.steps)
+    given = torch.randint(0, visits.rows, shape, generator=generator, dtype=torch.int32)
+    check_executable(BACKENDS[backend], kernels, visits, channels=6, tables=given)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_a_merge_makes_of_pads_reaches_nothing(backend: str) -> None:
+    check_pads_of_a_merge(BACKENDS[backend])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("batch", [0, 1])
+def test_few_images(batch: int, backend: str) -> None:
+    for kernels, visits in (TABLES["uneven"], TABLES["merge"], TABLES["stacked"], TABLES["split"]):
+        check_executable(BACKENDS[backend], kernels, visits, batch=batch, channels=3)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -143,5 +194,5 @@ def test_a_compiler_is_found_here() -> None:
     """The other tests on the CPU are about the C backend: without a compiler they would be about torch."""
     assert find_compiler() is not None
     op = operator("cross")
-    tensors = draw_inputs(op, (3, 4))
-    assert isinstance(op.executable([tensors[name] for name in op.arguments]), CpuScan)
+    tensors, _ = op.on_rows.split(call(op, draw_inputs(op, (3, 4))).tensors)
+    assert isinstance(op.on_rows.executable(tensors), CpuScan)

@@ -1,4 +1,9 @@
-"""The C backend against a loop over the steps written here in float64 torch: outputs and every gradient."""
+"""The C backend against a loop over the steps written here in float64 torch: outputs and every gradient.
+
+Programs run as the compiler lowers them; what no order of a small program gives (rows visited twice or never, directions of
+different length, streams on other routes or along time, channels of each direction's own) is made by hand: a `Case` is a
+program's kernels with a few fields changed, on tables of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +11,40 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 import scanlang
 from scanlang.codegen.cpu import run_c
 from scanlang.codegen.cpu.c_order import Act, shorten_lifetimes, split_early
+from scanlang.codegen.cpu.c_scan import gradient_pointer, pointer
 from scanlang.codegen.cpu.run_c import CpuScan
-from scanlang.codegen.kernel import Advance, Let
+from scanlang.codegen.kernel import (
+    TIME,
+    Access,
+    Accumulate,
+    Advance,
+    BackwardKernel,
+    ForwardKernel,
+    Gradient,
+    Let,
+    Parameter,
+    ParameterGradient,
+    ScanKernels,
+    Stream,
+)
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.codegen.schedule import Schedule
+from scanlang.maps.traversal import Traversal, Visits
 
 ORDERS = """
 import std.selective
@@ -35,6 +60,13 @@ recurrence gated(state n) {
   h[n] = f[n] * h[n] + (1 - f[n]) * K[n] * x
   y    = tanh(sum(n: Q[n] * h[n])) * silu(g)
 }
+recurrence restarting(state n) {
+  input x
+  shared again, B[n], C[n]
+  param lam[n] = 1
+  h[n] = where(again > 0.5, 0, sigmoid(lam[n])) * h[n] + B[n] * x
+  y    = sum(n: C[n] * h[n])
+}
 """
 SELECTIVE = "recur selective(state = {n}, rank = 3)"
 PROGRAMS = {
@@ -42,35 +74,163 @@ PROGRAMS = {
     "cross": "scan s(dim) { directions rows, columns, reverse(wave) " + SELECTIVE + " merge sum }",
     "mean": "scan s(dim) { directions rows, reverse(rows) share A_log, D " + SELECTIVE + " merge mean }",
     "gated": "scan s(dim) { input x, g directions wave, columns recur gated(state = {n}) merge sum }",
+    "projected": "scan s(dim) { directions wave, columns recur gated(state = {n}) project g, K, Q from x merge sum }",
+    "restarting": "scan s(dim) { directions rows, columns recur restarting(state = {n}) merge sum }",
     "merged": "scan s(dim) { input x, z directions rows, columns " + SELECTIVE + " merge (y[0] - y[1] * x) * silu(z) / 2 }",
 }
 SELECTIVE_NAMES = ("x", "low", "B", "C", "dt_weight", "dt_bias", "A_log", "D")
+
+
+class Fixed(Traversal):
+    """The same tables at every size."""
+
+    def __init__(self, visits: Visits) -> None:
+        self.visits = visits
+
+    def at(self, grid: tuple[int, ...]) -> Visits:
+        return self.visits
+
+
+class Adding(Visits):
+    """Tables said not to be simple, whatever they are."""
+
+    simple = False
+
+
+def make_visits(rows: int, *routes: Sequence[Sequence[int]], pads: int = 0, kind: type[Visits] = Visits) -> Visits:
+    """What directions visit, route by route; every row but the pads is a cell."""
+    tables = tuple(tuple(np.array(table, np.int64) for table in route) for route in routes)
+    lengths = tuple(map(len, routes[0]))
+    restarts = tuple(np.zeros(length, np.bool_) for length in lengths)
+    labels = tuple(np.zeros(length, np.int64) for length in lengths)
+    return kind(rows - pads, (), pads, lengths, tables, restarts, labels, (None,) * len(lengths))
+
+
+def draw_routes(rows: int, lengths: Sequence[int], routes: int, seed: int = 0) -> list[list[list[int]]]:
+    """Rows at random, some twice and some never."""
+    generator = np.random.default_rng(seed)
+    return [[generator.integers(0, rows, length).tolist() for length in lengths] for _ in range(routes)]
+
+
+def shuffled(rows: int, directions: int, routes: int, seed: int = 0) -> list[list[list[int]]]:
+    """Every row once."""
+    generator = np.random.default_rng(seed)
+    return [[generator.permutation(rows).tolist() for _ in range(directions)] for _ in range(routes)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program's kernels with streams and other fields changed; `unit` channels are the fewest."""
+
+    program: str
+    visits: Visits
+    streams: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    unit: int = 1
+
+
+APART: Mapping[str, Any] = {"merge_scale": None}
+ELSEWHERE = {"x": {"route": 2}, "low": {"route": 1}, "C": {"route": TIME}}
+RESTARTS = {"again": {"name": "restart.", "route": TIME, "constant": True}}
+CASES = {
+    "uneven": Case("cross", make_visits(15, *draw_routes(13, (13, 0, 21), 1))),
+    "one direction": Case("one", make_visits(15, *draw_routes(13, (18,), 1))),
+    "shared": Case("mean", make_visits(15, *draw_routes(13, (18, 7), 1))),
+    "projected": Case("projected", make_visits(15, *draw_routes(13, (9, 18), 1))),
+    "merged": Case("merged", make_visits(15, *draw_routes(15, (9, 18), 1), pads=2)),
+    "stacked": Case("cross", make_visits(15, *shuffled(15, 3, 1)), changes={**APART, "stacked": True}),
+    "stacked uneven": Case("cross", make_visits(15, *draw_routes(13, (9, 0, 20), 1)), changes={**APART, "stacked": True}),
+    "routes": Case("cross", make_visits(15, *shuffled(15, 3, 4)), ELSEWHERE, {"output_route": 3, "routes": 4}),
+    "routes uneven": Case(
+        "cross", make_visits(15, *draw_routes(13, (13, 0, 21), 4)), ELSEWHERE, {"output_route": 3, "routes": 4}
+    ),
+    "merged routes": Case(
+        "merged", make_visits(15, *draw_routes(15, (9, 18), 4), pads=2), ELSEWHERE, {"output_route": 3, "routes": 4}
+    ),
+    "restarts": Case("restarting", make_visits(15, *shuffled(15, 2, 1)), {**RESTARTS, "B": {"route": TIME}}),
+    "restarts uneven": Case("restarting", make_visits(15, *draw_routes(13, (5, 17), 1)), RESTARTS),
+    "split": Case("cross", make_visits(15, *shuffled(15, 3, 1)), changes={**APART, "split": (2, 1, 1)}, unit=4),
+    "split uneven": Case(
+        "cross", make_visits(15, *draw_routes(13, (9, 0, 20), 4)), ELSEWHERE,
+        {**APART, "split": (1, 1, 2), "output_route": 3, "routes": 4}, unit=4,
+    ),
+    "split shared": Case("mean", make_visits(15, *shuffled(15, 2, 1)), changes={"merge_scale": 1.0, "split": (1, 1)}, unit=2),
+}  # fmt: skip
 
 
 @cache
 def compiled(program: str, states: int = 2, chunk: int = 4, lanes: int = 0) -> CpuScan:
     graph = scanlang.loads(ORDERS + PROGRAMS[program].replace("{n}", str(states))).operator_graph("s")
     kernels = lower_to_kernels(graph, {"state": states, "rank": 3})
-    return CpuScan(kernels, graph.orders, Schedule("table", "turns", lanes, chunk, chunk))
+    return CpuScan(kernels, graph.traversal, Schedule("table", "turns", lanes, chunk, chunk))
+
+
+@cache
+def compiled_case(name: str) -> CpuScan:
+    case = CASES[name]
+    scan = compiled(case.program)
+    kernels = replace(with_streams(scan.kernels, case.streams), **case.changes)
+    return CpuScan(kernels, Fixed(case.visits), scan.schedule)
+
+
+def on(scan: CpuScan, visits: Visits) -> CpuScan:
+    """The same code on other tables."""
+    other = CpuScan(scan.kernels, Fixed(visits), scan.schedule)
+    other._libraries = scan._libraries
+    return other
+
+
+def with_streams(kernels: ScanKernels, changes: Mapping[str, Mapping[str, Any]]) -> ScanKernels:
+    def changed(of: Stream | Parameter) -> Any:
+        return replace(of, **changes.get(of.name, {}))
+
+    def reads(accesses: Sequence[Access]) -> tuple[Access, ...]:
+        return tuple(replace(access, of=changed(access.of)) for access in accesses)
+
+    forward, backward = kernels.forward, kernels.backward
+    gradients = tuple(replace(gradient, of=changed(gradient.of)) for gradient in backward.gradients)
+    return replace(
+        kernels,
+        forward=replace(forward, reads=reads(forward.reads)),
+        backward=replace(backward, reads=reads(backward.reads), gradients=gradients),
+    )
 
 
 def make_arrays(scan: CpuScan, images: int, grid: tuple[int, int], channels: int, seed: int = 0) -> dict[str, Tensor]:
     """Every array the scan takes, in float64."""
     generator = torch.Generator().manual_seed(seed)
-    steps, directions = grid[0] * grid[1], scan.kernels.directions
+    kernels, visits = scan.kernels, scan.traversal.at(grid)
+    rows, directions = visits.rows, kernels.directions
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64) * 0.7
 
     arrays = {}
-    for stream in scan.kernels.streams:
-        shape = (images, steps, channels) if stream.lanes else (images, steps, directions, stream.width)
-        arrays[stream.name] = draw(*shape)
-    for of in scan.kernels.parameters:
-        arrays[of.name] = draw(*(() if of.shared else (directions,)), channels, of.width)
-    if scan.kernels.merge is not None:
-        arrays["z"] = draw(images, steps, channels)
+    for stream in kernels.streams:
+        if stream.route == TIME:
+            arrays[stream.name] = draw(directions, visits.steps, stream.width)
+        elif stream.lanes:
+            arrays[stream.name] = draw(images, rows, *((directions,) if stream.per_direction else ()), channels)
+        else:
+            arrays[stream.name] = draw(images, rows, directions, stream.width)
+    for of in kernels.parameters:
+        if kernels.split is not None:
+            arrays[of.name] = draw(channels // directions if of.shared else channels, of.width)
+        else:
+            arrays[of.name] = draw(*(() if of.shared else (directions,)), channels, of.width)
+    if kernels.merge is not None:
+        arrays["z"] = draw(images, rows, channels)
     return arrays
+
+
+def make_gradient(scan: CpuScan, arrays: Mapping[str, Tensor], grid: tuple[int, int] = (0, 0)) -> Tensor:
+    """A gradient of the output; pads have none."""
+    x, visits = arrays["x"], scan.traversal.at(grid)
+    stacked = (scan.kernels.directions,) if scan.kernels.stacked else ()
+    shape = (x.shape[0], visits.rows, *stacked, x.shape[-1])
+    gradient = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    gradient[:, visits.rows - visits.pads :] = 0
+    return gradient
 
 
 def selective_step(h: Tensor, a: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -85,41 +245,87 @@ def gated_step(h: Tensor, a: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     return h, torch.tanh((h * a["Q"][:, None]).sum(-1)) * torch.nn.functional.silu(a["g"])
 
 
-def reference(program: str, scan: CpuScan, arrays: Mapping[str, Tensor], grid: tuple[int, int]) -> Tensor:
+def restarting_step(h: Tensor, a: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    again = a["again" if "again" in a else "restart."] > 0.5
+    h = torch.where(again[..., None], 0, torch.sigmoid(a["lam"]) * h) + a["B"][:, None] * a["x"][..., None]
+    return h, (h * a["C"][:, None]).sum(-1)
+
+
+STEPS = {"gated": gated_step, "projected": gated_step, "restarting": restarting_step}
+
+
+def each_direction(program: str, scan: CpuScan, arrays: Mapping[str, Tensor], visits: Visits, tables: Tensor) -> list[Tensor]:
+    """What every direction writes, (B, R, its channels), step by step."""
+    step, kernels, x = STEPS.get(program, selective_step), scan.kernels, arrays["x"]
+    image, outputs = torch.arange(x.shape[0]), []
+    for k, (first, count) in enumerate(kernels.channels(x.shape[-1])):
+        own = slice(first, first + count)
+        values = {}
+        for of in kernels.parameters:
+            given = arrays[of.name]
+            values[of.name] = given if of.shared else given[own] if kernels.split is not None else given[k]
+        h = torch.zeros(x.shape[0], count, len(kernels.forward.states), dtype=x.dtype)
+        output = torch.zeros(x.shape[0], visits.rows, count, dtype=x.dtype)
+        for t in range(visits.lengths[k]):
+            for stream in kernels.streams:
+                if stream.route == TIME:
+                    values[stream.name] = arrays[stream.name][k, t].expand(x.shape[0], -1)
+                    continue
+                here = arrays[stream.name][image, tables[:, stream.route, k, t]]
+                here = here[:, k] if stream.per_direction or not stream.lanes else here
+                values[stream.name] = here[:, own] if stream.lanes else here
+            h, written = step(h, values)
+            output = output.index_put((image, tables[:, kernels.output_route, k, t]), written, accumulate=True)
+        outputs.append(output)
+    return outputs
+
+
+def reference(
+    program: str, scan: CpuScan, arrays: Mapping[str, Tensor], grid: tuple[int, int], tables: Tensor | None = None
+) -> Tensor:
     """The scan, step by step."""
-    step = gated_step if program == "gated" else selective_step
-    shared = {of.name for of in scan.kernels.parameters if of.shared}
-    parameters = {of.name for of in scan.kernels.parameters}
-    outputs = []
-    for k, order in enumerate(scan.orders):
-        own = {name: arrays[name] if name in shared else arrays[name][k] for name in parameters}
-        x = arrays["x"]
-        h = torch.zeros(x.shape[0], x.shape[2], len(scan.kernels.forward.states), dtype=x.dtype)
-        cells: dict[int, Tensor] = {}
-        for cell in order.positions(*grid).tolist():
-            lanes = {s.name: arrays[s.name][:, cell] for s in scan.kernels.streams if s.lanes}
-            rows = {s.name: arrays[s.name][:, cell, k] for s in scan.kernels.streams if not s.lanes}
-            h, cells[cell] = step(h, own | lanes | rows)
-        outputs.append(torch.stack([cells[i] for i in range(x.shape[1])], 1))
+    visits, images = scan.traversal.at(grid), arrays["x"].shape[0]
+    table = torch.from_numpy(visits.table)
+    per_image = (table.expand(images, *table.shape) if tables is None else tables).long()
+    outputs = each_direction(program, scan, arrays, visits, per_image)
+    if scan.kernels.stacked:
+        return torch.stack(outputs, 2)
+    if scan.kernels.split is not None:
+        return torch.cat(outputs, -1)
     if program == "merged":
         return (outputs[0] - outputs[1] * arrays["x"]) * torch.nn.functional.silu(arrays["z"]) / 2
     return torch.stack(outputs).sum(0) / (len(outputs) if program == "mean" else 1)
 
 
-def run(scan: CpuScan, arrays: Mapping[str, Tensor], grid: tuple[int, int], gradient: Tensor) -> dict[str, Tensor]:
+def run(
+    scan: CpuScan, arrays: Mapping[str, Tensor], grid: tuple[int, int], gradient: Tensor, tables: Tensor | None = None
+) -> dict[str, Tensor]:
     """The output as `y` and every gradient."""
-    output, saved = scan.forward(arrays, grid, True)
-    return {"y": output} | scan.backward(gradient, saved, arrays, grid)
+    output, saved = scan.forward(arrays, grid, True, tables)
+    assert not saved.states.isnan().any()
+    return {"y": output} | scan.backward(gradient, saved, arrays, grid, tables)
 
 
 def expected(
-    program: str, scan: CpuScan, arrays: Mapping[str, Tensor], grid: tuple[int, int], gradient: Tensor
+    program: str,
+    scan: CpuScan,
+    arrays: Mapping[str, Tensor],
+    grid: tuple[int, int],
+    gradient: Tensor,
+    tables: Tensor | None = None,
 ) -> dict[str, Tensor]:
     leaves = {name: array.clone().requires_grad_() for name, array in arrays.items()}
-    output = reference(program, scan, leaves, grid)
-    output.backward(gradient)
-    grads = {name: leaf.grad for name, leaf in leaves.items()}
-    return {"y": output.detach()} | {name: grad for name, grad in grads.items() if grad is not None}
+    output = reference(program, scan, leaves, grid, tables)
+    if output.requires_grad:  # any step at all
+        output.backward(gradient)
+    constant = {stream.name for stream in scan.kernels.streams if stream.constant}
+    grads = {name: leaf.grad for name, leaf in leaves.items() if name not in constant}
+    zero = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}  # it may only decide branches
+    return {"y": output.detach()} | {name: zero[name] if grad is None else grad for name, grad in grads.items()}
+
+
+def single(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: array.float() for name, array in arrays.items()}
 
 
 def assert_close(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], tolerance: float) -> None:
@@ -143,11 +349,127 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_output_and_every_gradient(program: str, images: int, channels: int) -> None:
     scan, grid = compiled(program), (3, 5)
     arrays = make_arrays(scan, images, grid, channels)
-    gradient = torch.randn(images, 15, channels, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    gradient = make_gradient(scan, arrays, grid)
     wanted = expected(program, scan, arrays, grid, gradient)
-    single = {name: array.float() for name, array in arrays.items()}
-    assert_close(run(scan, single, grid, gradient.float()), wanted, 3e-6)
+    assert_close(run(scan, single(arrays), grid, gradient.float()), wanted, 3e-6)
     assert_close(run(scan, arrays, grid, gradient), wanted, 1e-13)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("images, channels", [(1, 1), (3, 3), (2, 17)], ids=lambda n: str(n))
+def test_rows_routes_and_channels_of_every_kind(name: str, images: int, channels: int) -> None:
+    case, scan = CASES[name], compiled_case(name)
+    arrays = make_arrays(scan, images, (0, 0), channels * case.unit)
+    gradient = make_gradient(scan, arrays)
+    wanted = expected(case.program, scan, arrays, (0, 0), gradient)
+    cells = slice(0, case.visits.cells)
+    for found, tolerance in (
+        (run(scan, single(arrays), (0, 0), gradient.float()), 3e-6), (run(scan, arrays, (0, 0), gradient), 1e-13)
+    ):  # fmt: skip
+        assert_close(found | {"y": found["y"][:, cells]}, wanted | {"y": wanted["y"][:, cells]}, tolerance)
+
+
+@pytest.mark.parametrize("name", ["routes", "split", "merged", "stacked", "restarts"])
+def test_an_order_of_every_image_s_own(name: str) -> None:
+    case, scan = CASES[name], compiled_case(name)
+    arrays = make_arrays(scan, 3, (0, 0), 5 * case.unit)
+    gradient = make_gradient(scan, arrays)
+    table = torch.from_numpy(case.visits.table)
+    tables = torch.stack([torch.randperm(15, generator=torch.Generator().manual_seed(i))[table] for i in range(3)]).int()
+    tables = tables if case.visits.simple else tables.clamp(max=case.visits.cells - 1)
+    wanted = expected(case.program, scan, arrays, (0, 0), gradient, tables)
+    assert_close(run(scan, arrays, (0, 0), gradient, tables), wanted, 1e-13)
+
+
+@given(rows=st.integers(1, 9), lengths=st.tuples(*[st.integers(0, 11)] * 3), seed=st.integers(0, 99), images=st.integers(1, 2))
+@settings(max_examples=40)
+def test_any_tables(rows: int, lengths: tuple[int, ...], seed: int, images: int) -> None:
+    scan = on(compiled_case("routes"), make_visits(rows, *draw_routes(rows, lengths, 4, seed)))
+    arrays = make_arrays(scan, images, (0, 0), 3, seed)
+    gradient = make_gradient(scan, arrays)
+    assert_close(run(scan, arrays, (0, 0), gradient), expected("cross", scan, arrays, (0, 0), gradient), 1e-13)
+
+
+@pytest.mark.parametrize("name", ["stacked", "routes", "restarts", "split"])
+def test_adding_from_zero_gives_the_bits_of_storing(name: str) -> None:
+    scan, visits = compiled_case(name), CASES[name].visits
+    assert visits.simple
+    adding = on(scan, make_visits(visits.rows, *[[list(map(int, t)) for t in route] for route in visits.tables], kind=Adding))
+    arrays = single(make_arrays(scan, 2, (0, 0), 20))
+    gradient = make_gradient(scan, arrays).float()
+    stored, added = run(scan, arrays, (0, 0), gradient), run(adding, arrays, (0, 0), gradient)
+    assert all(torch.equal(stored[name], added[name]) for name in stored)
+
+
+def test_a_row_that_nobody_visits_is_zero() -> None:
+    visits = make_visits(15, *draw_routes(13, (13, 0, 21), 1))
+    scan = on(compiled_case("uneven"), visits)
+    arrays = make_arrays(scan, 2, (0, 0), 4)
+    found = run(scan, arrays, (0, 0), make_gradient(scan, arrays))
+    assert all(not found[name][:, 13:].any() for name in ("y", "x", "low", "B", "C"))
+
+
+def test_what_a_merge_makes_of_pads_is_no_output() -> None:
+    case, scan = CASES["merged"], compiled_case("merged")
+    arrays = make_arrays(scan, 2, (0, 0), 4)
+    gradient = make_gradient(scan, arrays)
+    wanted = run(scan, arrays, (0, 0), gradient)
+    arrays["z"][:, case.visits.cells :] = float("inf")
+    found = run(scan, arrays, (0, 0), gradient)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted if name != "y")
+
+
+def convolution() -> ScanKernels:
+    """y[t] = w0 x[t] + w1 x[t-1] + w2 x[t-2] of what came since the last restart, by hand: two states that pass x on."""
+    x, restart = Stream("x", True, False), Stream("restart.", False, True, 1, TIME, constant=True)
+    weight = Parameter("conv_weight", False, 3)
+    parameters = (Access(weight, ("b_w_0", "b_w_1", "b_w_2")),)
+    reads = (Access(x, ("b_x",)), Access(restart, ("b_restart",)))
+    states, carries = ("b_conv_1", "b_conv_2"), ("b_d_conv_1", "b_d_conv_2")
+    advances = (Advance("b_conv_1", "b_x"), Advance("b_conv_2", "b_one"))
+    fresh = (
+        Let("b_again", "gt", ("b_restart", 0.5)),
+        Let("b_one", "where", ("b_again", 0.0, "b_conv_1")),
+        Let("b_two", "where", ("b_again", 0.0, "b_conv_2")),
+    )
+    forward = ForwardKernel(
+        parameters, (), states, reads,
+        (*fresh, Let("b_p", "mul", ("b_w_0", "b_x")), Let("b_q", "mul", ("b_w_1", "b_one")),
+         Let("b_r", "mul", ("b_w_2", "b_two")), Let("b_s", "add", ("b_p", "b_q")), Let("b_y", "add", ("b_s", "b_r"))),
+        advances, "b_y",
+    )  # fmt: skip
+    backward = BackwardKernel(
+        parameters, (), states, reads, fresh[:2], advances, states, "b_d_y", carries,
+        (*fresh, Let("b_p", "mul", ("b_w_0", "b_d_y")), Let("b_d_x", "add", ("b_p", "b_d_conv_1")),
+         Let("b_q", "mul", ("b_w_1", "b_d_y")), Let("b_s", "add", ("b_q", "b_d_conv_2")), Let("b_r", "mul", ("b_w_2", "b_d_y")),
+         Let("b_next_1", "where", ("b_again", 0.0, "b_s")), Let("b_next_2", "where", ("b_again", 0.0, "b_r")),
+         *(Let(f"b_g_{i}", "mul", ("b_d_y", value)) for i, value in enumerate(("b_x", "b_one", "b_two")))),
+        (Advance("b_d_conv_1", "b_next_1"), Advance("b_d_conv_2", "b_next_2")), (Gradient(x, ("b_d_x",)),),
+        tuple(Accumulate(f"b_total_{i}", f"b_g_{i}") for i in range(3)), (),
+        (ParameterGradient(weight, ("b_total_0", "b_total_1", "b_total_2")),),
+    )  # fmt: skip
+    return ScanKernels("convolution", 2, forward, backward, 1.0, None, None)
+
+
+def test_states_that_only_pass_on_start_anew() -> None:
+    restarts = [[0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0, 0]]
+    visits = make_visits(11, [list(range(10, -1, -1)), list(range(7))])
+    scan = CpuScan(convolution(), Fixed(visits), Schedule("table", "turns", 0, 4, 4))
+    arrays = make_arrays(scan, 2, (0, 0), 5)
+    arrays["restart."] = torch.tensor([restarts[0], restarts[1] + [0] * 4], dtype=torch.float64).reshape(2, 11, 1)
+    x, weight = (arrays[name].clone().requires_grad_() for name in ("x", "conv_weight"))
+    output = torch.zeros(2, 11, 5, dtype=torch.float64)
+    for k, table in enumerate(visits.tables[0]):
+        for t, row in enumerate(table):
+            begin = max(i for i in range(t + 1) if restarts[k][i] or i == 0)
+            value = sum(weight[k, :, i] * x[:, table[t - i]] for i in range(3) if t - i >= begin)
+            output = output.index_add(1, torch.tensor([int(row)]), torch.as_tensor(value)[:, None])
+    gradient = make_gradient(scan, arrays)
+    output.backward(gradient)
+    assert x.grad is not None
+    assert weight.grad is not None
+    found = run(scan, arrays, (0, 0), gradient)
+    assert_close(found, {"y": output.detach(), "x": x.grad, "conv_weight": weight.grad}, 1e-13)
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 7), (4, 1), (2, 2), (7, 11)], ids=lambda g: f"H{g[0]}-W{g[1]}")
@@ -178,6 +500,18 @@ def test_batch_zero_has_empty_outputs_and_zero_parameter_gradients() -> None:
     assert all(not found[of.name].any() for of in scan.kernels.parameters)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_batch_zero_of_every_kind(name: str) -> None:
+    scan = compiled_case(name)
+    arrays = make_arrays(scan, 0, (0, 0), 4)
+    found = run(scan, arrays, (0, 0), make_gradient(scan, arrays))
+    constant = {stream.name for stream in scan.kernels.streams if stream.constant}
+    assert {n: value.shape for n, value in found.items() if n != "y"} == {
+        n: array.shape for n, array in arrays.items() if n not in constant
+    }
+    assert not any(value.any() for value in found.values())
+
+
 def test_narrow_streams_compute_in_float32_and_come_back() -> None:
     scan, grid = compiled("cross"), (3, 5)
     arrays = {name: array.bfloat16() for name, array in make_arrays(scan, 2, grid, 6).items()}
@@ -190,11 +524,27 @@ def test_narrow_streams_compute_in_float32_and_come_back() -> None:
 @pytest.mark.parametrize("program", ["cross", "merged"])
 def test_same_bits_on_a_second_run_and_on_any_number_of_threads(program: str) -> None:
     scan, grid = compiled(program), (9, 13)
-    arrays = {name: array.float() for name, array in make_arrays(scan, 2, grid, 200).items()}
-    gradient = torch.ones(2, 117, 200)
+    assert_same_on_any_number_of_threads(scan, grid, (1, 2, 5, 2))
+
+
+@pytest.mark.parametrize("name", ["routes uneven", "merged", "restarts", "split uneven", "stacked uneven"])
+def test_same_bits_of_every_kind(name: str) -> None:
+    assert_same_on_any_number_of_threads(compiled_case(name), (0, 0), (1, 3))
+
+
+def test_rows_visited_many_times_add_up_in_time_order() -> None:
+    visits = make_visits(3, [np.random.default_rng(0).integers(0, 3, 20_000).tolist()])
+    assert_same_on_any_number_of_threads(on(compiled("one"), visits), (0, 0), (1, 3, 3), channels=1)
+
+
+def assert_same_on_any_number_of_threads(
+    scan: CpuScan, grid: tuple[int, int], counts: Sequence[int], channels: int = 200
+) -> None:
+    arrays = single(make_arrays(scan, 2, grid, channels))
+    gradient = make_gradient(scan, arrays, grid).float()
     before, runs = torch.get_num_threads(), []
     try:
-        for threads in (1, 2, 5, 2):
+        for threads in counts:
             torch.set_num_threads(threads)
             runs.append(run(scan, arrays, grid, gradient))
     finally:
@@ -269,6 +619,22 @@ def test_moving_early_work_out_takes_only_what_all_states_wait_for() -> None:
     early, late = split_early(lets, ["h0", "h1"], [Advance("h0", "n0"), Advance("h1", "n1")])
     assert [let.name for let in early] == ["dt"]
     assert [let.name for let in late] == ["a0", "a1", "n0", "n1"]
+
+
+def test_states_that_wait_for_no_long_function_hold_nothing_back() -> None:
+    lets = [Let("dt", "exp", ("low",)), Let("n", "mul", ("dt", "h")), Let("again", "gt", ("restart", 0.5)),
+            Let("old", "where", ("again", 0.0, "conv_1"))]  # fmt: skip
+    advances = [Advance("h", "n"), Advance("conv_1", "x"), Advance("conv_2", "old")]
+    early, late = split_early(lets, ["h", "conv_1", "conv_2"], advances)
+    assert [let.name for let in early] == ["dt"]
+    assert [let.name for let in late] == ["n", "again", "old"]
+
+
+def test_arrays_have_names_of_their_own() -> None:
+    names = ["x", "y", "d_x", "table", "lengths", "states", "sums", "partials", "restart", "restart.", "restart_"]
+    files = {f"p_{name}" for name in ("y", "d_y", "table", "lengths", "states", "sums", "partials", "d_partials")}
+    made = [*map(pointer, names), *map(gradient_pointer, names)]
+    assert len({*made, *files}) == len(made) + len(files)
 
 
 def test_a_state_changes_after_everyone_has_read_it() -> None:

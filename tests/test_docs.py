@@ -4,7 +4,7 @@ What the word after a fence means:
     scan [name.scan]     a whole program, clean and laid out as `scanlang fmt` does; the named ones lie beside the others
     scan S201            a whole program with exactly this finding
     error                the whole message of the program above
-    steps                orders, and `ranks(3, 4)` of each
+    steps                orders, and `ranks(3, 4)` of each, a dot where that is -1
     python run           runs after the ones above it, in a folder with the named programs; with `>>>` the answers are compared
     grammar              accepts the texts that the parser accepts
 A fence of another word, or of none, is a fragment. `python tests/test_docs.py` writes messages and steps anew, to be read in
@@ -19,9 +19,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lark import Lark
 from lark.exceptions import UnexpectedInput
+from syntax_checks import WHOLE
 
 import scanlang
 from scanlang.check.expressions import RECURRENCE, UNARY
@@ -146,7 +148,7 @@ def steps(order: str) -> list[list[int]]:
 
 
 def table_text(orders: list[str]) -> str:
-    columns = [[order, *(" ".join(f"{rank:2}" for rank in row) for row in steps(order))] for order in orders]
+    columns = [[order, *(" ".join(f"{rank:2}" if rank >= 0 else " ." for rank in row) for row in steps(order))] for order in orders]
     widths = [max(map(len, column)) for column in columns]
     rows = zip(*columns, strict=True)
     lines = (" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
@@ -162,8 +164,13 @@ INLINE = sorted(set(re.findall(r"`((?:order o|walk) [^`]*)`", LANGUAGE.read_text
 
 
 @pytest.mark.parametrize("order", INLINE)
-def test_order_in_the_text_is_one(order: str) -> None:
-    assert steps(order.removeprefix("order "))
+def test_order_in_the_text_is_one(order: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", np.arange(12)[::-1])
+    definition = order if order.startswith("order") else f"order o = {order}"
+    grid = "t, h, w" if "walk t" in order else "h, w"
+    path = tmp_path / "program.scan"
+    path.write_text(f"grid {grid} {definition}", encoding="utf-8")
+    assert "o" in scanlang.load(path, sizes=[(2, *GRID) if "t" in grid else GRID]).orders
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
@@ -200,6 +207,10 @@ def rows_with(word: str) -> list[list[str]]:
         ("directions of a scan", LIMITS.directions),
         ("entries of an index", LIMITS.index_size),
         ("loops of a walk", LIMITS.loops),
+        ("axes of a grid", LIMITS.axes),
+        ("orders that one order is made of", LIMITS.orders),
+        ("steps of an order for each cell", LIMITS.visits),
+        ("cells of all tables", LIMITS.table_cells),
         ("operations in one step", LIMITS.unrolled),
         ("files that import each other", LIMITS.import_depth),
     ],
@@ -221,7 +232,8 @@ def texts() -> list[str]:
     paths += (ROOT / "examples").glob("*.scan")
     whole = [path.read_text(encoding="utf-8", errors="replace") for path in sorted(paths)]
     whole += [block.text for block in of_kind("scan")]
-    words = [re.findall(r"[A-Za-z_0-9.]+|//|~~|[<>=!]=|[^\s]", re.sub("#.*", "", text)) for text in whole[:8]]
+    whole.insert(0, WHOLE)
+    words = [re.findall(r'"[^"]*"|[A-Za-z_0-9.]+|//|~~|[<>=!]=|[^\s]', re.sub("#.*", "", text)) for text in whole[:8]]
     return whole + [" ".join((*text[:i], *text[i + 1 :])) for text in words for i in range(len(text))]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -75,3 +76,118 @@ def test_sm_90_without_a_gpu(tmp_path: Path) -> None:
     assert steps["forward"] > 10
     assert steps["backward"] > steps["forward"]
     assert steps["merge"] is None
+
+
+PROGRAM = """import std.selective
+grid h, w
+order vim    = insert(raster, cls at middle)
+order padded = window(raster, 8, 8, pad = decay)
+scan tested(dim, state = 2, rank = 2) {{ recur selective(state = state, rank = rank)  {clauses} }}
+"""
+
+
+def report_of(clauses: str, folder: Path, text: str = PROGRAM, **options: Any) -> tuple[dict[str, Any], str]:
+    """The report as JSON and as text."""
+    (folder / "tested.scan").write_text(text.format(clauses=clauses))
+    options = {"size": (5, 6), "channels": 32, **options}
+    compile_to_folder(folder / "tested.scan", folder / "out", emits=["report"], **options)
+    return json.loads((folder / "out" / "report.json").read_text()), (folder / "out" / "report.txt").read_text()
+
+
+def test_the_report_says_steps_tokens_and_pads(tmp_path: Path) -> None:
+    report, text = report_of("directions vim, padded, dilate(raster, 2)", tmp_path)
+    assert report["grid"] == {"h": 5, "w": 6}
+    assert [one["steps"] for one in report["directions"]] == [31, 64, 9]
+    assert report["tokens"] == {"cls": 1}
+    assert report["pads"] == 34
+    assert "31 steps, addresses from a table: on the CPU always" in text
+    assert "tokens    1 cls\npads      34\n" in text
+
+
+@pytest.mark.parametrize(
+    ("clauses", "rule", "passes", "why"),
+    [
+        ("directions raster", "sum", 1, "one direction"),
+        ("directions raster, columns merge mean", "mean", 1, "added up"),
+        ("directions raster, columns merge max", "max", 1, "outputs of a cell"),
+        ("directions raster, columns merge weighted", "weighted", 1, "added up"),
+        ("directions raster, columns merge concat", "concat", 1, "beside the others'"),
+        ("directions raster, columns channels split merge concat", "concat", 1, "channels of its own"),
+        ("directions raster, columns merge y[0] * y[1]", "y[0] * y[1]", 1, "outputs of a cell"),
+        ("directions raster, columns merge y[0] * mean(cells: y[1])", "y[0] * mean(cells: y[1])", 2, "means over all cells"),
+        ("directions raster use g = linear(dim, dim) merge g(y[0])", "g(y[0])", 2, "calls g"),
+    ],
+)
+def test_the_report_says_how_directions_come_together(clauses: str, rule: str, passes: int, why: str, tmp_path: Path) -> None:
+    report, text = report_of(clauses, tmp_path)
+    assert (report["merge"]["rule"], report["merge"]["passes"]) == (rule, passes)
+    assert why in report["merge"]["why"]
+    assert f"merge     {rule}\n          {'one pass' if passes == 1 else 'two passes'}: " in text
+
+
+@pytest.mark.parametrize(
+    ("clauses", "inside", "before", "why"),
+    [
+        ("conv 3", True, False, "every direction's own time"),
+        ("conv 3 project low, B from x", True, True, "low, B are projected from what it makes"),
+        ("conv 3 along vim", False, True, "it runs along vim"),
+        ("conv 3 along columns share conv", False, True, "it runs along columns"),
+    ],
+)
+def test_the_report_says_where_the_convolution_is(clauses: str, inside: bool, before: bool, why: str, tmp_path: Path) -> None:
+    report, text = report_of(f"directions vim, raster {clauses}", tmp_path)
+    conv = report["conv"]
+    assert (conv["source"], conv["width"], conv["inside"], conv["before"]) == ("x", 3, inside, before)
+    assert why in conv["why"]
+    assert "conv      3 steps of x, " in text
+    assert ("conv forward" in [kernel["name"] for kernel in report["kernels"]]) == before
+
+
+def test_the_pass_before_has_modules_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "p.scan").write_text(PROGRAM.format(clauses="directions raster, columns conv 3 project low, B, C from x"))
+    written = compile_to_folder(tmp_path / "p.scan", tmp_path / "out", size=(5, 6), channels=32)
+    modules = {f"{stem}_cpu.{kind}" for stem in ("tested", "tested_conv") for kind in ("c", "so")}
+    assert {path.name for path in written} == {*modules, "report.txt", "report.json"}
+
+
+@pytest.mark.parametrize(
+    ("clauses", "addresses", "why"),
+    [
+        ("directions raster, reverse(raster)", "arithmetic", ("runs of 176 steps", "runs of 176 steps")),
+        ("directions raster, diagonal", "table", ("for all directions or for none", "no loops")),
+        ("directions vim, raster", "table", ("tokens", "for all directions or for none")),
+        ("directions (walk w by 11, h, w), raster", "table", ("runs of 11 steps", "for all directions or for none")),
+        ("directions raster, raster operands B along columns", "table", ("another order", "another order")),
+        ("directions raster, reset(raster, every h)", "table", ("", "restarts")),
+        ("directions raster, concat(raster, columns)", "table", ("", "not every cell once")),
+    ],
+)
+@pytest.mark.triton
+def test_the_report_says_how_rows_are_found_on_a_gpu(
+    clauses: str, addresses: str, why: tuple[str, str], tmp_path: Path
+) -> None:
+    report, text = report_of(clauses, tmp_path, target="sm_90", size=(8, 22))
+    for one, expected in zip(report["directions"], why, strict=True):
+        assert one["addresses"] == addresses
+        assert expected in one["why"]
+        assert f"{one['steps']} steps, " in text
+
+
+def test_layers_axes_and_splits_have_sizes_of_their_own(tmp_path: Path) -> None:
+    report, words = report_of("layers cycle (raster, columns), snake", tmp_path, layer=1)
+    assert [one["order"] for one in report["directions"]] == ["snake"]
+    assert ", layer 1\n" in words
+    volume = PROGRAM.replace("grid h, w", "grid t, h, w").replace("8, 8, pad", "1, 8, 8, pad")
+    report, _ = report_of("directions vim, padded", tmp_path, volume, size=None, channels=None)
+    assert list(report["grid"]) == ["t", "h", "w"]
+    report, _ = report_of("directions raster, columns channels split 3, 4", tmp_path, channels=None)
+    assert report["channels"] == 98
+    with pytest.raises(scanlang.ScanError, match="96 channels do not split 3 : 4"):
+        report_of("directions raster, columns channels split 3, 4", tmp_path, channels=96)
+
+
+def test_traffic_is_never_less_than_what_must_be_moved(tmp_path: Path) -> None:
+    for clauses in ("directions dilate(raster, 2), padded, vim channels split 1, 2, 1", "directions vim, padded merge concat"):
+        report, _ = report_of(f"{clauses} conv 3 uncovered = 0", tmp_path)
+        for part in ("forward", "backward"):
+            assert report[part]["moved"] >= report[part]["ideal"] > 0

@@ -35,12 +35,16 @@ def check(case: Path) -> object:
     return check_text(read_source(case, name=case.name), None if case.stem.startswith("S107") else FOLDER)
 
 
+def check_at(case: Path, *sizes: tuple[int, ...]) -> object:
+    return check_text(read_source(case, name=case.name), FOLDER, sizes)
+
+
 def load(case: Path, **options: Any) -> scanlang.Program:
     return scanlang.loads(case.read_text(encoding="utf-8"), case.name, **options)
 
 
 def call(case: Path, **changed: Any) -> object:
-    """The operator of the cases S502 … S505 on tensors that fit, but for those `changed` (left out where None)."""
+    """The operator of the cases S502 … S510 on tensors that fit, but for those `changed` (left out where None)."""
     ones = {"x": (1, 2, 3, 4), "B": (1, 2, 3, 2, 2), "a": (2, 4, 2)}
     arguments = {name: torch.ones(shape) for name, shape in ones.items()} | changed
     return scanlang.compile(load(case))(**{name: value for name, value in arguments.items() if value is not None})
@@ -50,12 +54,18 @@ def run_without_triton(case: Path) -> object:
     graph = load(case).operator_graph()
     kernels = lower_to_kernels(graph, {"state": 2})
     with patch("importlib.util.find_spec", return_value=None):
-        return choose_backend(kernels, graph.orders, "cuda", graph.step.body[0].span)
+        return choose_backend(kernels, graph.traversal, "cuda", graph.step.body[0].span)
 
 
 PROVOKED: dict[str, Callable[[Path], object]] = {
     "S205_no_cells": lambda case: load(case, sizes=[(0, 4)]),
     "S205_no_proof": lambda case: load(case, sizes=[(4, 4), (40_000, 40_000)]),
+    "S205_another_grid": lambda case: check_at(case, (14, 14)),
+    "S206_beyond_the_end": lambda case: check_at(case, (7, 7)),
+    "S206_in_a_window": lambda case: check_at(case, (2, 4)),
+    "S207_spread": lambda case: check_at(case, (3, 3)),
+    "S208_shape": lambda case: check_at(case, (3, 3)),
+    "S211_windows": lambda case: check_at(case, (4, 4)),
     "S401_state": lambda case: scanlang.Scan2d(load(case), channels=4)(torch.ones(1, 2, 3, 4)),
     "S501_no_scan": lambda case: scanlang.compile(load(case)),
     "S501_no_such_scan": lambda case: scanlang.compile(load(case), scan="leek"),
@@ -68,6 +78,22 @@ PROVOKED: dict[str, Callable[[Path], object]] = {
     "S505_missing": lambda case: call(case, B=None, a=None),
     "S505_unknown": lambda case: call(case, z=torch.ones(1, 2, 3, 4)),
     "S506_no_triton": run_without_triton,
+    "S507_tokens": lambda case: call(
+        case,
+        **{
+            name: torch.ones(1, 2, *shape)
+            for name, shape in {"cls": (4,), "reg": (4,), "B_cls": (2, 2), "B_reg": (2, 2)}.items()
+        },
+    ),
+    "S508_outside": lambda case: call(case, mine=torch.tensor([[0, 1, 2, 3, 4, 6]])),
+    "S508_twice": lambda case: call(case, mine=torch.tensor([[5, 1, 2, 3, 1, 0]], dtype=torch.int32)),
+    "S509_call": lambda case: call(case, a=torch.ones(4, 2)),
+    "S509_module": lambda case: scanlang.Scan2d(load(case), channels=4),
+    "S510_no_tensor": lambda case: call(case, g=lambda value: (value, value)),
+    "S510_channels": lambda case: call(case, g=lambda value: value.repeat(1, 1, 2)),
+    "S510_shape": lambda case: call(case, g=lambda value: value[..., :3]),
+    "S511_beyond_list": lambda case: scanlang.compile(load(case), layer=2),
+    "S511_negative": lambda case: scanlang.Scan2d(load(case), channels=4, layer=-1),
 }
 
 
@@ -93,7 +119,8 @@ def test_every_code_has_a_case(code: str) -> None:
 
 
 def test_every_provoked_case_is_a_right_program() -> None:
-    assert PROVOKED.keys() == {case.stem for case in CASES if case.stem[:2] in ("S4", "S5") or case.stem.startswith("S205")}
+    of_sizes = ("S205", "S206", "S207", "S208", "S211")
+    assert PROVOKED.keys() == {case.stem for case in CASES if case.stem[:2] in ("S4", "S5") or case.stem[:4] in of_sizes}
     for stem in PROVOKED:
         check(FOLDER / f"{stem}.scan")
 

@@ -128,6 +128,51 @@ def test_walks_have_parentheses_among_orders_only() -> None:
     assert "directions (walk h, w), reverse(walk -h, ~w), flip((walk h, ~~w), h)\n" in format_text(text)
 
 
+def test_clauses_are_aligned() -> None:
+    text = """scan s { input x,z layers cycle (a,b),(c) , (walk h,w),((walk w,h),a) channels split 2,1 conv 4 operands
+        B ,x along (walk h,w) back writes rows label moves use g=linear(dim,dim//4,bias=false) uncovered=0 merge ( max ) }"""
+    assert (
+        format_text(text)
+        == """\
+scan s() {
+  input     x, z
+  layers    cycle (a, b), c, (walk h, w), ((walk w, h), a)
+  channels  split 2, 1
+  conv      4
+  operands  B, x along (walk h, w)
+  back      writes rows
+  label     moves
+  use       g = linear(dim, dim // 4, bias = false)
+  uncovered = 0
+  merge     (max)
+}
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "tidy"),
+    [
+        ("window((raster),7,7,outer=((walk h,~w)),pad=skip)", "window(raster, 7, 7, outer = (walk h, ~w), pad = skip)"),
+        ("dilate(raster,2,phase=( 1,- 1))", "dilate(raster, 2, phase = (1, -1))"),
+        ("insert((walk h,w),cls at middle,a at  7,b at every w)", "insert((walk h, w), cls at middle, a at 7, b at every w)"),
+        ("reset(columns,every  window)", "reset(columns, every window)"),
+        ('table("a,  b.npy")', 'table("a,  b.npy")'),
+        ("(input)", "(input)"),
+        ("input", "input"),
+    ],
+)
+def test_orders(text: str, tidy: str) -> None:
+    assert format_text(f"order o={text}") == f"order o = {tidy}\n"
+
+
+def test_a_choice_called_global_stays_a_choice() -> None:
+    text = "scan s() { layers cycle (global), global layers cycle global (global) layers list global }"
+    assert "cycle (global), global\n" in format_text(text)
+    assert "cycle global (global)\n" in format_text(text)
+    assert parsed(format_text(text)) == parsed(text)
+
+
 @slow_strategy
 @given(programs)
 def test_parse_after_format_is_the_program(program: nodes.Program) -> None:
@@ -154,3 +199,17 @@ SHIPPED = sorted(path for folder in ("examples", "scanlang/std", "tests/programs
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_programs_are_formatted(path: Path) -> None:
     assert format_text(path.read_text(encoding="utf-8")) == path.read_text(encoding="utf-8")
+
+
+def test_long_lists_of_directions_go_on_in_the_next_line() -> None:
+    windows = [f"window(raster, {n}000, {n}000, pad = decay)" for n in range(1, 6)]
+    text = format_text(f"scan s(dim) {{ directions {', '.join(windows)} recur r channels split }}")
+    _, *directions, recur, channels, _ = text.splitlines()
+    assert [line.strip().removeprefix("directions").strip().rstrip(",") for line in directions] == [
+        ", ".join(windows[:2]),
+        ", ".join(windows[2:4]),
+        windows[4],
+    ]
+    assert {len(line) - len(line.lstrip()) for line in directions} == {2, len("  directions ")}
+    assert [recur, channels] == ["  recur      r()", "  channels   split"]
+    assert format_text(text) == text

@@ -4,19 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
 import pytest
-import torch
+from graph_checks import CLAUSES, assert_alike, in_numpy, layers_of, numpy_of, program_of, sizes_of, written_arrays
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_checks import PROGRAMS, program
+from operator_checks import program
+from operator_programs import PROGRAMS
 
 import scanlang
 from scanlang.graph.interpret import interpret
-from scanlang.graph.passes import REWRITES, cut_projections, drop_dead, hoist_projections, rewrite, share_gathers
-from scanlang.graph.scan_graph import Gather, Input, Node, Pick, Project, Recur, ScanGraph, Scatter
-from scanlang.graph.step import Assign
+from scanlang.graph.passes import (
+    FUSIONS,
+    REWRITES,
+    cut_projections,
+    drop_dead,
+    hoist_projections,
+    rewrite,
+    share_gathers,
+)
+from scanlang.graph.scan_graph import (
+    OWN,
+    TIME,
+    Conv,
+    Convolution,
+    Gather,
+    Input,
+    Label,
+    Node,
+    Pick,
+    Project,
+    Recur,
+    ScanGraph,
+    Scatter,
+)
+from scanlang.graph.step import Assign, Operand
 from scanlang.graph.values import Apply, Constant, Read, Total
+from scanlang.pipeline import conv_graph
 from scanlang.testing import grids, programs
 
 
@@ -27,23 +50,6 @@ def graph_of(clauses: str, recurrence: str = "selective(state = 1, rank = 1)") -
 
 def counts(graph: ScanGraph) -> Counter[type[Node]]:
     return Counter(type(node) for node in graph.nodes.values())
-
-
-def arrays_for(loaded: scanlang.Program, grid: tuple[int, int], seed: int = 0) -> dict[str, np.ndarray]:
-    """What the graph of a program's only scan takes before projections are cut away."""
-    torch.manual_seed(seed)
-    core = scanlang.Scan2d(loaded, channels=2)
-    arrays = {name: parameter.detach().double().numpy() for name, parameter in core.named_parameters()}
-    sizes = {index: core._labels[label] for index, label in core.scan.recurrence.indices.items()}
-    for name, node in loaded.graph().inputs().items():
-        tail = [sizes[i] for i in node.indices] if node.kind == "shared" else [2]
-        middle = [len(core.scan.directions)] if node.per_direction else []
-        arrays[name] = torch.rand(1, *grid, *middle, *tail, dtype=torch.float64).numpy() * 2 - 1
-    return arrays
-
-
-def sizes_of(loaded: scanlang.Program) -> dict[str, int]:
-    return scanlang.Scan2d(loaded, channels=2)._labels
 
 
 def test_the_graph_as_written() -> None:
@@ -149,21 +155,239 @@ def test_a_graph_reads_as_text() -> None:
     assert lines == str(rewrite(graph_of("directions raster project low, B, C from x"))).splitlines()
 
 
-@pytest.mark.parametrize("one", REWRITES, ids=lambda one: one.__name__)
-@pytest.mark.parametrize("name", PROGRAMS)
-def test_a_rewrite_keeps_the_meaning(name: str, one: object) -> None:
-    graph, arrays, sizes = program(name).graph(), arrays_for(program(name), (2, 3)), sizes_of(program(name))
-    rewritten = one(graph)  # type: ignore[operator]
-    np.testing.assert_array_equal(interpret(rewritten, arrays, (2, 3), sizes), interpret(graph, arrays, (2, 3), sizes))
+def step_of(clauses: str) -> list[str]:
+    return [str(equation) for equation in program_of(clauses).operator_graph().step.body]
 
 
-@settings(max_examples=15)
-@given(programs(), grids(3), st.integers(0, 999))
-def test_rewrites_keep_the_meaning_of_any_program(text: str, grid: tuple[int, int], seed: int) -> None:
-    loaded = scanlang.loads(text)
-    graph, arrays = loaded.graph(), arrays_for(loaded, grid, seed)
-    sizes = sizes_of(loaded)
-    expected = interpret(graph, arrays, grid, sizes)
-    for one in REWRITES:
+def test_a_convolution_stands_between_gather_and_projection() -> None:
+    graph = program_of(CLAUSES["projected"]).graph()
+    assert graph.source("conv 0") == "gather 0 x"
+    assert graph.source("project 0.0") == "conv 0"
+    assert ("conv 0", "recur 0", "x") in graph.edges()
+    assert graph.conv == Convolution("x", 3, None)
+
+
+def test_what_is_projected_after_a_convolution_is_not_hoisted() -> None:
+    hoisted = hoist_projections(program_of(CLAUSES["projected"]).graph())
+    assert hoisted.source("project 0.0") == "conv 0"
+    cut = cut_projections(hoisted)
+    assert ("input K", "gather 0 K", "K") in cut.edges()
+    assert ("conv 0", "recur 0", "x") in cut.edges()
+
+
+def test_a_convolution_along_another_order_is_on_the_grid() -> None:
+    graph = program_of(CLAUSES["projected along"]).graph()
+    assert graph.source("conv 1") == "input x"
+    assert graph.source("gather 1 x") == "conv 1"
+    assert graph.nodes["conv 1"] == Conv(1, along=True)
+    hoisted = hoist_projections(graph)
+    assert hoisted.source("project 1.0") == "conv 1"
+    operator = program_of(CLAUSES["projected along"]).operator_graph()
+    assert operator.inputs()["x.conv"] == Input("x.conv", "input", (), per_direction=True)
+    assert set(operator.inputs()) == {"x.conv", "K", "Q"}
+
+
+def test_directions_that_share_a_convolution_along_an_order_share_its_result() -> None:
+    graph = program_of(CLAUSES["conv along, shared"]).graph()
+    assert [key for key, node in graph.nodes.items() if isinstance(node, Conv)] == ["conv 0"]
+    operator = program_of(CLAUSES["conv along, shared"]).operator_graph()
+    assert operator.inputs()["x.conv"] == Input("x.conv", "input", (), per_direction=False)
+    assert operator.merge_inputs == ("x",)
+
+
+def test_a_convolution_along_the_order_of_every_direction_is_in_their_time() -> None:
+    loaded = program_of("directions snake, (walk h, ~w)  conv 2 along snake")
+    assert loaded.graph().conv == Convolution("x", 2, None)
+    assert program_of("directions snake, reverse(snake)  conv 2 along snake").graph().conv.along is not None
+    elsewhere = program_of("directions snake, snake  conv 2 along snake  operands x along raster")
+    assert elsewhere.graph().conv.along is not None
+
+
+def test_a_convolution_becomes_states_of_the_step() -> None:
+    assert step_of("directions raster  conv 3") == [
+        "conv.0 = conv_bias + conv_weight.2 * x + conv_weight.1 * conv.1' + conv_weight.0 * conv.2'",
+        "x.conv = silu(conv.0)",
+        "conv.1 = x",
+        "conv.2 = conv.1'",
+        "u = tanh(c * x.conv)",
+        "in.0[n] = a[n] + K[n]",
+        "h[n] = sigmoid(in.0[n]) * h'[n] + u * K[n]",
+        "y = sum(n: Q[n] * h[n]) + c * x.conv",
+    ]
+
+
+def test_directions_share_the_taps_of_a_convolution() -> None:
+    shared = program_of("directions raster, columns  conv 2  share conv").operator_graph().shared
+    assert shared == {"conv", "conv_weight.0", "conv_weight.1", "conv_bias"}
+    assert program_of("directions raster, columns  conv 2").operator_graph().shared == frozenset()
+
+
+@pytest.mark.parametrize("name", ["projected", "projected along", "projected in time, along", "routed projections"])
+def test_projections_are_cut_away_where_they_stand(name: str) -> None:
+    """Hoisted or not, the caller gives the same, and it is read along the same routes."""
+    written = program_of(CLAUSES[name]).graph()
+    early, late = cut_projections(written), cut_projections(hoist_projections(written))
+    for key in ("recur 0", "recur 1"):
+        taken = [{operand: early.nodes[source] for source, operand in graph.operands(key)} for graph in (early, late)]
+        assert taken[0] == taken[1]
+    assert early.inputs() == late.inputs()
+
+
+def test_states_start_anew_where_an_operand_says_so() -> None:
+    graph = program_of("directions reset(raster, every h)  conv 2").operator_graph()
+    lines = [str(equation) for equation in graph.step.body]
+    assert lines[0] == "conv.0 = conv_bias + conv_weight.1 * x + conv_weight.0 * where(restart. > 0.5, 0, conv.1')"
+    assert lines[2] == "conv.1 = x"
+    assert lines[5] == "h[n] = where(restart. > 0.5, 0, sigmoid(in.0[n])) * h'[n] + u * K[n]"
+    assert graph.step.operands[-1] == Operand("restart.", "shared", (), graph.step.operands[-1].span, constant=True)
+    assert graph.stream_routes == {"restart.": TIME}
+    assert graph.restarts
+
+
+def test_without_a_reset_nothing_starts_anew() -> None:
+    graph = program_of("directions reverse(raster), window(snake, 2, 2)  conv 2").operator_graph()
+    assert not graph.restarts
+    assert not any("restart" in str(equation) for equation in graph.step.body)
+
+
+def test_weights_are_a_factor_of_the_readout() -> None:
+    graph = program_of(CLAUSES["weighted"]).operator_graph()
+    assert graph.merge == "sum"
+    assert str(graph.step.body[-1]) == "y.weighted = y * merge_weight"
+    assert graph.step.readout == "y.weighted"
+    assert graph.channelless == {"merge_weight"}
+    assert ("recur 0", "scatter 0", "y.weighted") in graph.edges()
+
+
+def test_the_largest_output_is_an_expression() -> None:
+    outputs = [Read(f"y[{k}]") for k in range(3)]
+    largest = Apply("max", (Apply("max", (outputs[0], outputs[1])), outputs[2]))
+    assert program_of(CLAUSES["max"]).operator_graph().merge == largest
+
+
+@pytest.mark.parametrize("clauses, merge, stacked", [
+    ("directions raster, snake  merge concat", "concat", True), ("directions raster  merge concat", "sum", False),
+    ("directions raster, snake  channels split  merge concat", "sum", False), ("directions raster, snake", "sum", False),
+    ("directions raster  merge y[0] * mean(cells: y[0])", "concat", True),
+])  # fmt: skip
+def test_outputs_are_left_side_by_side_where_they_must(clauses: str, merge: str, stacked: bool) -> None:
+    graph = program_of(clauses).operator_graph()
+    assert (graph.merge, graph.stacked) == (merge, stacked)
+
+
+def test_a_merge_that_calls_layers_has_a_second_phase() -> None:
+    graph = program_of(CLAUSES["norms"]).operator_graph()
+    assert graph.layers == {"ln": "layer_norm", "rn": "rms_norm"}
+    assert graph.second == program_of(CLAUSES["norms"]).checked.scans["s"].merge
+    assert graph.merge_inputs == ("x",)
+
+
+def test_streams_run_along_routes() -> None:
+    graph = program_of("directions raster, back  operands K along snake  back writes raster").operator_graph()
+    assert graph.stream_routes == {"K": 1}
+    assert graph.nodes["gather 1 K along 1"] == Gather(1, 1)
+    assert graph.nodes["gather 1 Q"] == Gather(1)
+    assert [order.name for order in graph.traversal.routes[graph.output_route]] == ["raster", "raster"]
+    assert graph.nodes["scatter 1"] == Scatter(1, graph.output_route)
+
+
+def test_a_route_that_is_the_directions_own_is_none() -> None:
+    graph = program_of(
+        "directions back, back  operands K along reverse(columns)  back writes reverse(columns)"
+    ).operator_graph()
+    assert (graph.stream_routes, graph.output_route, len(graph.traversal.routes)) == ({}, OWN, 1)
+
+
+def test_tables_are_looked_up_by_the_label_of_the_step() -> None:
+    graph = program_of(CLAUSES["labels"]).operator_graph()
+    assert graph.labelled == {"dB"}
+    assert graph.channelless == {"T"}
+    assert graph.stream_routes["dB"] == TIME
+    assert graph.nodes["label 1 dB"] == Label("dB", 1)
+    kinds = {operand.name: (operand.kind, operand.indices) for operand in graph.step.operands}
+    assert kinds["dB"] == ("shared", ("n",))
+    assert kinds["T"] == ("param", ("n",))
+
+
+def test_split_channels_are_in_their_proportions() -> None:
+    graph = program_of(CLAUSES["split"]).operator_graph()
+    assert graph.split == (2, 1, 1)
+    assert [graph.channels(k, 12) for k in range(3)] == [slice(0, 6), slice(6, 9), slice(9, 12)]
+    assert share_gathers(graph) is graph
+
+
+def test_gathers_along_different_routes_are_not_shared() -> None:
+    graph = share_gathers(program_of("directions raster, raster  operands x along snake").graph())
+    assert [key for key in graph.nodes if key.startswith("gather") and " x" in key] == ["gather 0 x along 1"]
+
+
+def test_layers_have_graphs_of_their_own() -> None:
+    loaded = program_of(CLAUSES["layers"])
+    names = [[order.name for order in loaded.graph(layer=layer).orders] for layer in range(3)]
+    assert names == [["raster", "snake"], ["columns", "reverse(zigzag)"], ["raster", "snake"]]
+
+
+@pytest.mark.parametrize("one", [*REWRITES, *FUSIONS], ids=lambda one: one.__name__)
+def test_a_rewrite_with_nothing_to_do_changes_nothing(one: object) -> None:
+    graph = graph_of("directions raster, columns")
+    for before in REWRITES:
+        graph = before(graph)
+    again = one(graph)  # type: ignore[operator]
+    assert (sorted(again.edges()), again.nodes, again.step) == (sorted(graph.edges()), graph.nodes, graph.step)
+
+
+def assert_rewrites_keep_the_meaning(loaded: scanlang.Program, grid: tuple[int, ...], seed: int = 0) -> None:
+    """Each alone, and all one after another."""
+    written, sizes, layers = loaded.graph(layer=seed % 2), sizes_of(loaded), in_numpy(layers_of(loaded))
+    arrays = numpy_of(written_arrays(loaded, grid, seed, seed % 2))
+    expected, graph = interpret(written, arrays, grid, sizes, layers), written
+    for one in (*REWRITES, *FUSIONS):
         graph = one(graph)
-        np.testing.assert_allclose(interpret(graph, arrays, grid, sizes), expected, rtol=1e-13, atol=1e-13)
+        assert_alike(interpret(graph, arrays, grid, sizes, layers), expected, 1e-12, 1e-12)
+        assert_alike(interpret(one(written), arrays, grid, sizes, layers), expected, 1e-12, 1e-12)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_rewrites_keep_the_meaning_of_a_program(name: str) -> None:
+    assert_rewrites_keep_the_meaning(program(name), (2, 3))
+
+
+@pytest.mark.parametrize("name", CLAUSES)
+def test_rewrites_keep_the_meaning_of_all_that_a_scan_says(name: str) -> None:
+    assert_rewrites_keep_the_meaning(program_of(CLAUSES[name]), (3, 4))
+
+
+@settings(max_examples=25)
+@given(programs(), grids(3), st.integers(0, 999))
+def test_rewrites_keep_the_meaning_of_any_program(text: str, grid: tuple[int, ...], seed: int) -> None:
+    assert_rewrites_keep_the_meaning(scanlang.loads(text), grid, seed)
+
+
+@settings(max_examples=10)
+@given(programs(rank=3), grids(2, 3), st.integers(0, 999))
+def test_rewrites_keep_the_meaning_on_three_axes(text: str, grid: tuple[int, ...], seed: int) -> None:
+    assert_rewrites_keep_the_meaning(scanlang.loads(text), grid, seed)
+
+
+THROUGH = "grid h, w recurrence through() {{ input x  h = 0 * h + x  y = h }} scan s(dim) {{ {} recur through merge {} }}"
+
+
+@pytest.mark.parametrize("clauses, alike, merge", [
+    ("directions raster, reverse(snake)  conv 3", "directions raster, reverse(snake)  conv 3", "concat"),
+    ("directions reset(raster, every h)  conv 3", "directions reset(raster, every h)  conv 3", "concat"),
+    ("directions raster, columns  conv 3 along reverse(snake)", "directions reverse(snake), reverse(snake)  conv 3", "concat"),
+    ("directions raster, columns  conv 3 along snake  share conv", "directions snake  conv 3  share conv", "concat"),
+    ("directions raster, columns  channels split 2, 1  conv 2 along snake",
+     "directions snake, snake  channels split 2, 1  conv 2", "sum"),
+    ("directions window(raster, 2, 3, pad = decay), insert(columns, cls at 2)  conv 2",
+     "directions window(raster, 2, 3, pad = decay), insert(columns, cls at 2)  conv 2", "concat"),
+])  # fmt: skip
+def test_the_convolution_alone(clauses: str, alike: str, merge: str) -> None:
+    """Equal to a scan whose recurrence hands on what it reads, along the order of the convolution."""
+    loaded, through, grid = program_of(clauses), scanlang.loads(THROUGH.format(alike, merge)), (3, 4)
+    arrays = numpy_of(written_arrays(loaded, grid))
+    graph = conv_graph(loaded.verified, "s")
+    got, want = interpret(graph, arrays, grid), interpret(through.graph(), arrays, grid)
+    assert_alike(got, want, 1e-12, 1e-12)
+    assert graph.stacked == (graph.directions > 1 and graph.split is None)
+    assert graph.name == "s_conv"

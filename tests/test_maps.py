@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slow_orders import visits
+from slow_orders import walks as walks_on
 from strategies_orders import NOWHERE, SIZES, orders, run_order, walks
 
 from scanlang.check.program import (
@@ -13,6 +15,7 @@ from scanlang.check.program import (
     FlipOrder,
     Phases,
     ReverseOrder,
+    ShiftOrder,
     Tiles,
     TransposeOrder,
     WalkOrder,
@@ -21,6 +24,7 @@ from scanlang.check.program import (
 from scanlang.diagnostics import ScanError
 from scanlang.maps.integers import Constant
 from scanlang.maps.order import Order
+from scanlang.maps.sequence import sequence_of
 from scanlang.maps.verify import verify_size
 
 
@@ -112,6 +116,50 @@ def test_nest_is_the_table(checked: CheckedOrder, size: tuple[int, int]) -> None
     assert sized.enumerate(*size).tolist() == expected
     if sized.uniform:
         assert np.prod([loop.count.value for loop in sized.loops], initial=sized.length.value) == size[0] * size[1]
+
+
+@given(st.data(), st.sampled_from((1, 3, 4)))
+@settings(max_examples=80)
+def test_walks_on_other_grids(data: st.DataObject, rank: int) -> None:
+    """Map, inverse, nest and reversal on one, three and four axes."""
+    walk = data.draw(walks_on(rank, most_splits=1))
+    size = data.draw(st.tuples(*[st.integers(1, {1: 30, 3: 5, 4: 4}[rank])] * rank))
+    expected = [int(np.ravel_multi_index(step.visit[1], size)) for step in visits(walk, size)]  # type: ignore[arg-type, call-overload]
+    turned = data.draw(st.integers(0, rank - 1))
+    checked = ReverseOrder(FlipOrder(FlipOrder(walk, turned, NOWHERE), turned, NOWHERE), NOWHERE)
+    for tested, positions in (
+        (Order("o", "tdhw"[:rank], walk), expected),
+        (Order("o", "tdhw"[:rank], checked), expected[::-1]),
+    ):  # type: ignore[arg-type]
+        assert tested.positions(*size).tolist() == positions
+        assert tested.nest is not None
+        assert tested.nest.enumerate(*size).tolist() == positions
+        assert tested.nest.at(*size).enumerate(*size).tolist() == positions
+        assert tested.bijection is not None
+        sizes = {f"n{axis}": length for axis, length in enumerate(size)}
+        cell = np.unravel_index(np.array(positions), size)
+        assert np.array_equal(tested.bijection.backward(*cell, **sizes)[0], np.arange(len(positions)))
+
+
+def test_raster_of_any_number_of_axes_is_one_run() -> None:
+    for rank in (1, 2, 3, 4):
+        raster = WalkOrder(tuple(Whole(axis, "") for axis in range(rank)), NOWHERE)
+        nest = Order("o", tuple("tdhw"[:rank]), raster).nest
+        assert nest is not None
+        assert (nest.loops, nest.start, nest.stride) == ((), Constant(0), Constant(1))
+
+
+@given(walks(), st.tuples(st.integers(-9, 9), st.integers(-9, 9)), SIZES)
+@settings(max_examples=40)
+def test_a_rolled_walk_is_a_bijection(walk: WalkOrder, offsets: tuple[int, int], size: tuple[int, int]) -> None:
+    h, w = size
+    for checked in (ShiftOrder(walk, offsets, NOWHERE), ReverseOrder(ShiftOrder(walk, offsets, NOWHERE), NOWHERE)):
+        rolled = named(checked)
+        assert rolled.bijection is not None
+        assert rolled.positions(h, w).tolist() == sequence_of(checked, ("h", "w"), size, "o").rows.tolist()
+        row, column = np.divmod(rolled.positions(h, w), w)
+        assert np.array_equal(rolled.bijection.backward(row, column, n0=h, n1=w)[0], np.arange(h * w))
+    assert named(TransposeOrder(ShiftOrder(walk, offsets, NOWHERE), NOWHERE)).proof is not None
 
 
 @given(orders(), SIZES)

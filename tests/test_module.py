@@ -6,13 +6,23 @@ import copy
 import io
 import math
 import pickle
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from operator_checks import EXAMPLES, FILES, operator, program
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
+from operator_checks import operator, program, through
+from operator_programs import EXAMPLES, FILES, MODULE_TEXTS
+from torch import Tensor
 
 import scanlang
-from scanlang.testing import assert_close, reference
+from scanlang.codegen.executable import Saved
+from scanlang.codegen.kernel import TIME
+from scanlang.codegen.run_torch import TorchScan
+from scanlang.testing import assert_close, grids, programs, reference
 
 
 def core_of(clauses: str, channels: int = 6, **sizes: int) -> scanlang.Scan2d:
@@ -131,6 +141,116 @@ def test_several_projections_and_projected_channels() -> None:
     expected = reference(program("projected-all"), None, **maps, **dict(core.named_parameters()))
     assert_close("the output", core(maps["u"], maps["z"]), expected, 1e-10)
     assert_close("the output", core(z=maps["z"], u=maps["u"]), expected, 1e-10)
+
+
+def core_and_call(name: str) -> tuple[scanlang.Scan2d, dict[str, Tensor]]:
+    return made_and_call(program(name), (5, 4), channels=4)
+
+
+def made_and_call(
+    loaded: scanlang.Program, grid: tuple[int, ...], channels: int, **sizes: int
+) -> tuple[scanlang.Scan2d, dict[str, Tensor]]:
+    """A module in float64, weights that are 0 or 1 at first made something else, and what it is called with."""
+    torch.manual_seed(7)
+    core = scanlang.Scan2d(loaded, channels=channels, **sizes).double()
+    for parameter in core.parameters():
+        torch.nn.init.uniform_(parameter, -1, 1)
+    counts = dict(core.op.graph.traversal.at(grid).tokens)
+    shapes = core._signature.shapes(grid, 2, channels, core._labels, counts)
+    orders = {argument.name for argument in core._signature.orders}
+    given = {n: torch.rand(shape, dtype=torch.float64) * 2 - 1 for n, shape in shapes.items() if n not in orders}
+    cells = math.prod(grid)
+    return core, {**given, **{n: torch.stack([torch.randperm(cells), torch.randperm(cells)]) for n in orders}}
+
+
+@pytest.mark.parametrize("name", MODULE_TEXTS)
+def test_modules_match_the_reference(name: str) -> None:
+    check_module(program(name), *core_and_call(name))
+
+
+def check_module(loaded: scanlang.Program, core: scanlang.Scan2d, given: dict[str, Tensor]) -> None:
+    """Outputs, tokens, and the gradients of inputs and of all that is learned."""
+    inputs = {key: value.requires_grad_() for key, value in given.items() if value.is_floating_point()}
+    own = dict(core.named_parameters(recurse=False))
+    positional = [given[key] for key in core.scan.inputs]
+    got = core(*positional, **{key: value for key, value in given.items() if key not in core.scan.inputs})
+    want = reference(loaded, None, **given, **own, **dict(core.named_children()))
+    ours, theirs = (made if isinstance(made, tuple) else (made,) for made in (got, want))
+    leaves = {**inputs, **dict(core.named_parameters())}
+    cotangents = [torch.randn_like(part) for part in theirs]
+    for part, exactly in zip(ours, theirs, strict=True):
+        assert part.is_contiguous()
+        assert_close("the output", part, exactly, 1e-11)
+    gradients, wanted = (
+        torch.autograd.grad(made, list(leaves.values()), cotangents, materialize_grads=True, allow_unused=True)
+        for made in (ours, theirs)
+    )
+    for key, mine, exactly in zip(leaves, gradients, wanted, strict=True):
+        assert_close(f"the gradient of {key}", mine, exactly, 1e-9)
+
+
+@settings(max_examples=8)
+@drawn(programs(), grids(3), st.integers(1, 2))
+def test_random_modules(text: str, grid: tuple[int, int], unit: int) -> None:
+    check_random_module(text, grid, unit)
+
+
+@pytest.mark.long
+@settings(max_examples=100)
+@drawn(programs(), grids(6), st.integers(1, 3))
+def test_many_random_modules(text: str, grid: tuple[int, int], unit: int) -> None:
+    check_random_module(text, grid, unit)
+
+
+def check_random_module(text: str, grid: tuple[int, int], unit: int) -> None:
+    loaded = scanlang.loads(text)
+    scan = loaded.checked.scans[loaded.scan_name(None)]
+    defaults = {formal.label for formal in scan.formals if formal.default is not None}
+    sizes = {formal.label: 2 for formal in scan.formals[1:] if formal.label not in defaults}
+    check_module(loaded, *made_and_call(loaded, grid, unit * sum(scan.split or (1,)), **sizes))
+
+
+@pytest.mark.parametrize("name", ["conv-along", "split-conv", "pads-conv", "tokens", "given", "mean-of-cells"])
+def test_modules_compile_without_a_break(name: str) -> None:
+    core, given = core_and_call(f"module-{name}")
+    torch._dynamo.reset()
+    compiled = torch.compile(core, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(**given), core(**given))
+    torch._dynamo.reset()
+
+
+class Careless(TorchScan):
+    """Leaves NaN in the pads that nobody visits, as an executable may."""
+
+    def forward(self, arrays: Any, grid: Any, save: bool, tables: Tensor | None = None) -> tuple[Tensor, Saved]:
+        result, saved = super().forward(arrays, grid, save, tables)
+        self.spoil(result, grid, self.kernels.output_route, self.kernels.stacked, True)
+        return result, saved
+
+    def backward(self, gradient: Tensor, saved: Saved, arrays: Any, grid: Any, tables: Any = None) -> dict[str, Tensor]:
+        found = super().backward(gradient, saved, arrays, grid, tables)
+        for stream in self.kernels.streams:
+            if stream.route != TIME:
+                own = stream.per_direction or not stream.lanes
+                self.spoil(found[stream.name], grid, stream.route, own, stream.lanes)
+        return found
+
+    def spoil(self, array: Tensor, grid: Any, route: int, own: bool, lanes: bool) -> None:
+        visits, channels = self.traversal.at(grid), self.kernels.channels(array.shape[-1])
+        common = not own and self.kernels.split is None
+        everywhere = np.concatenate(visits.tables[route])
+        for k, rows in enumerate(visits.tables[route]):
+            first, count = channels[k] if lanes and not own else (0, array.shape[-1])
+            part = array[:, :, k] if own else array[..., first : first + count]
+            unvisited = np.setdiff1d(np.arange(visits.rows - visits.pads, visits.rows), everywhere if common else rows)
+            part[:, unvisited] = math.nan
+
+
+@pytest.mark.parametrize("name", [name for name in MODULE_TEXTS if "pads" in name or "twice" in name or "split-conv" in name])
+def test_what_is_left_in_pads_reaches_nothing(name: str) -> None:
+    core, given = core_and_call(name)
+    core.op = through(Careless, core.op)
+    check_module(program(name), core, given)
 
 
 def test_what_is_not_projected_is_given_by_name() -> None:
@@ -254,3 +374,137 @@ def test_mistakes_at_the_call(inputs: tuple[tuple[int, ...], ...], keywords: dic
     with pytest.raises(scanlang.ScanError) as caught:
         core(*(torch.zeros(shape) for shape in inputs), **{name: torch.zeros(s) for name, s in keywords.items()})
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name, shapes",
+    [
+        ("split", {"dt_weight": (8, 2), "A_log": (8, 2), "D": (8,), "project_weight": (6, 8), "project_bias": (3, 6)}),
+        ("split-shared", {"dt_weight": (4, 2), "A_log": (4, 2), "D": (4,), "project_weight": (6, 4), "project_bias": (6,)}),
+        ("split-conv", {"conv_weight": (4, 3), "conv_bias": (4,), "project_weight": (6, 8)}),
+        ("conv", {"conv_weight": (2, 8, 3), "conv_bias": (2, 8), "project_weight": (2, 6, 8), "project_bias": (2, 6)}),
+        ("conv-shared", {"conv_weight": (8, 3), "conv_bias": (8,), "project_weight": (6, 8)}),
+        ("weighted", {"merge_weight": (2,)}),
+        ("labels", {"a": (2, 8, 2), "dB": (2, 6, 2), "T": (2, 2), "G": (2,)}),
+        ("mean-of-cells", {"g.weight": (8, 8), "g.bias": (8,), "n.weight": (8,), "n.bias": (8,), "r.weight": (8,)}),
+    ],
+)
+def test_shapes_beyond_those_of_the_recurrence(name: str, shapes: dict[str, tuple[int, ...]]) -> None:
+    core = scanlang.Scan2d(program(f"module-{name}"), channels=8)
+    found = {key: tuple(parameter.shape) for key, parameter in core.named_parameters()}
+    assert shapes.items() <= found.items()
+
+
+def test_initial_values_of_what_clauses_bring() -> None:
+    core = core_of("directions raster, columns conv 4 project low, B, C from x merge weighted", channels=1000)
+    assert (core.merge_weight == 0).all()
+    for value in (core.conv_weight, core.conv_bias):
+        assert 0.49 < value.abs().max() <= 0.5
+        assert abs(value.mean().item()) < 0.02
+    uneven = core_of("directions raster, columns channels split 3, 1 project low, B, C from x bias", channels=1600)
+    first, second = uneven.project_weight.split((1200, 400), 1)
+    for part, bias, bound in zip((first, second), uneven.project_bias, (1200**-0.5, 400**-0.5), strict=True):
+        assert 0.99 * bound < part.abs().max() <= bound
+        assert bias.abs().max() <= bound
+    torch.manual_seed(0)
+    labelled = scanlang.Scan2d(program("module-labels"), channels=2)
+    assert labelled.dB.std() > 0.5
+    assert (labelled.G == 0).all()
+
+
+def test_layers_are_torch_s_own() -> None:
+    core = scanlang.Scan2d(program("module-mean-of-cells"), channels=8)
+    kinds = {name: type(layer) for name, layer in core.named_children()}
+    assert kinds == {"g": torch.nn.Linear, "n": torch.nn.LayerNorm, "r": torch.nn.RMSNorm}
+    half = core_of(
+        "directions raster use down = linear(dim, dim // 2, bias = false) use up = linear(dim // 2, dim) merge up(down(y[0]))"
+    )
+    assert [name for name, _ in half.down.named_parameters()] == ["weight"]
+    assert (tuple(half.down.weight.shape), tuple(half.up.weight.shape)) == ((3, 6), (6, 3))
+
+
+@pytest.mark.parametrize("name", ["conv-along", "twice-conv", "given", "mean-of-cells", "tokens"])
+def test_copies_and_pickles_of_any_module(name: str) -> None:
+    core, given = core_and_call(f"module-{name}")
+    expected = core(**given)
+    for other in (copy.deepcopy(core), pickle.loads(pickle.dumps(core))):
+        torch.testing.assert_close(other(**given), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["conv", "split-conv", "tokens-conv", "mean-of-cells"])
+def test_any_module_under_autocast_and_in_bfloat16(name: str) -> None:
+    core, given = core_and_call(f"module-{name}")
+    exact = core(**given)
+    core, single = core.float(), {key: value.float() for key, value in given.items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = core(**single)
+    narrow = core.bfloat16()(**{key: value.bfloat16() for key, value in single.items()})
+    for made in (mixed, narrow):
+        parts = zip(*(one if isinstance(one, tuple) else (one,) for one in (made, exact)), strict=True)
+        for part, exactly in parts:
+            assert_close("the output", part.double(), exactly.detach(), 5e-2)
+    assert (narrow[0] if isinstance(narrow, tuple) else narrow).dtype == torch.bfloat16
+
+
+def test_no_tokens_and_no_pads_mean_no_copy() -> None:
+    core = core_of("directions raster, columns")
+    x = torch.randn(1, 3, 4, 6)
+    seen: list[Tensor] = []
+    op, torch_op = core.op, core.op.torch_op
+    op.torch_op = lambda *tensors, **options: seen.extend(tensors) or torch_op(*tensors, **options)
+    try:
+        core(x, **{name: torch.randn(1, 3, 4, 2, size) for name, size in {"low": 3, "B": 2, "C": 2}.items()})
+    finally:
+        op.torch_op = torch_op
+    assert seen[0].data_ptr() == x.data_ptr()
+
+
+@pytest.mark.parametrize(
+    "changed, words",
+    [
+        ({"cls": None}, "misses `cls`"),
+        ({"cls": torch.zeros(2, 1, 4)}, "argument `cls` has 1 token"),
+        ({"cls": torch.zeros(2, 2, 5)}, "C = 4, as the module has"),
+        ({"z": torch.zeros(2, 5, 4, 5)}, "C = 4, as the module has"),
+        ({"B_cls": torch.zeros(2, 2, 3, 2)}, "does not know `B_cls`"),
+    ],
+)
+def test_mistakes_with_tokens(changed: dict[str, Tensor | None], words: str) -> None:
+    core, given = core_and_call("module-tokens")
+    changed = {name: value if value is None else value.double() for name, value in changed.items()}
+    with pytest.raises(scanlang.ScanError) as caught:
+        core(**{name: value for name, value in {**given, **changed}.items() if value is not None})
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "build, words",
+    [
+        (lambda: core_of("layers list raster, snake", layer=2), "has no layer 2"),
+        (lambda: core_of("layers list raster, snake", layer="1"), "has no layer '1'"),
+        (lambda: core_of("directions raster, snake channels split 1, 4"), "6 channels do not split 1 : 4"),
+        (lambda: core_of("directions raster use state_dict = linear(dim, dim) merge state_dict(y[0])"), "may not be named"),
+        (
+            lambda: core_of("directions raster use g = linear(dim, dim // 7) use u = linear(dim // 7, dim) merge u(g(y[0]))"),
+            "not a size",
+        ),
+        (lambda: core_of("directions raster use g = linear(8, dim) merge g(y[0])"), "takes 8 and is given 6"),
+    ],
+)
+def test_mistakes_of_layers_and_channels(build: object, words: str) -> None:
+    with pytest.raises(scanlang.ScanError) as caught:
+        build()  # type: ignore[operator]
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("axes, shape", [("l", (9,)), ("t, h, w", (2, 3, 4)), ("s, t, h, w", (2, 2, 3, 2))])
+def test_modules_on_grids_of_any_number_of_axes(axes: str, shape: tuple[int, ...]) -> None:
+    text = f"""import std.selective grid {axes} order way = insert(raster, cls at middle)
+    scan s(dim) {{ directions way, reverse(way) conv 2 recur selective(state = 2, rank = 2) project low, B, C from x bias }}"""
+    core = scanlang.Scan2d(scanlang.loads(text), channels=4).double()
+    x, cls = torch.randn(2, *shape, 4, dtype=torch.float64), torch.randn(2, 1, 4, dtype=torch.float64)
+    expected = reference(scanlang.loads(text), None, x=x, cls=cls, **dict(core.named_parameters()))
+    for part, exactly in zip(core(x, cls=cls), expected, strict=True):
+        assert_close("the output", part, exactly, 1e-11)
+    with pytest.raises(scanlang.ScanError, match="must be"):
+        core(x[0], cls=cls)

@@ -7,10 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_checks import (
-    HARD_NAMES,
-    PROGRAMS,
-    SELECTIVE_NAMES,
     assert_same_bits,
+    call,
     check,
     check_torch_compile,
     opcheck,
@@ -19,6 +17,7 @@ from operator_checks import (
     program_with_name,
     results,
 )
+from operator_programs import HARD_NAMES, PROGRAMS, SELECTIVE_NAMES
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -259,7 +258,8 @@ def test_nothing_is_saved_without_gradients() -> None:
         assert saved == []
         op(**dict(zip(op.arguments, tensors, strict=True)))
     assert saved
-    _, states, partials = op.torch_op(*tensors, save=False)
+    called = call(op, dict(zip(op.arguments, tensors, strict=True)))
+    _, states, partials = op.torch_op(*called.tensors, grid=list(called.grid), save=False)
     assert states.numel() == partials.numel() == 0
 
 
@@ -336,7 +336,8 @@ def test_saved_state_is_a_fraction_of_the_features() -> None:
     """States are kept at chunk boundaries, not at every step."""
     op = operator("one-direction")
     tensors = draw_inputs(op, (64, 64), batch=1)
-    _, states, _ = op.torch_op(*(tensors[name] for name in op.arguments), save=True)
+    called = call(op, tensors)
+    _, states, _ = op.torch_op(*called.tensors, grid=list(called.grid), save=True)
     every_step = tensors["x"].numel() * 2
     assert 0 < states.numel() <= every_step / 4
 

@@ -7,10 +7,22 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from graph_checks import (
+    CLAUSES,
+    assert_alike,
+    channels_of,
+    in_numpy,
+    layers_of,
+    numpy_of,
+    program_of,
+    sizes_of,
+    written_arrays,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from operator_checks import PROGRAMS, operator, program
+from operator_checks import operator, program
+from operator_programs import PROGRAMS
 
 import scanlang
 from scanlang.graph.interpret import interpret
@@ -19,7 +31,8 @@ from scanlang.syntax.build import build_syntax
 from scanlang.syntax.nodes import Equation, RecurrenceDefinition
 from scanlang.syntax.parse import parse_text
 from scanlang.testing import draw_inputs, grids, inputs, programs, recurrences, reference
-from scanlang.testing.reference import evaluate
+from scanlang.testing.reference_values import evaluate
+from scanlang.testing.tensors import draw_layers
 
 Array = NDArray[np.float64]
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
@@ -110,16 +123,61 @@ def test_interpret_is_the_reference(name: str) -> None:
     np.testing.assert_allclose(interpret(program(name).operator_graph(), arrays, (3, 4)), expected, **CLOSE)
 
 
+@settings(max_examples=40)
+@given(st.data(), st.sampled_from((1, 2, 2, 3)))
+def test_interpret_is_the_reference_for_any_program(data: st.DataObject, rank: int) -> None:
+    loaded = scanlang.loads(data.draw(programs(rank=rank)))
+    op = scanlang.compile(loaded, layer=1)
+    grid = data.draw(grids(3, rank))
+    tensors = data.draw(inputs(op, st.just(grid), channels=(1, 2), batches=(0, 1, 2), dtypes=(torch.float64,)))
+    layers = draw_layers(loaded, channels=tensors["x"].shape[-1], dtype=torch.float64)
+    graph = loaded.operator_graph(layer=1)
+    got = interpret(graph, numpy_of(tensors), grid, op.signature.fixed, in_numpy(layers))
+    assert_alike(got, reference(loaded, None, 1, **tensors, **layers))
+
+
+@pytest.mark.parametrize("name", CLAUSES)
+def test_interpret_is_the_reference_for_all_that_a_scan_says(name: str) -> None:
+    """As written, projections in a direction's own time, and as the operator computes it."""
+    loaded, grid = program_of(CLAUSES[name]), (3, 4)
+    arrays, sizes, layers = written_arrays(loaded, grid), sizes_of(loaded), layers_of(loaded)
+    got = interpret(loaded.graph(), numpy_of(arrays), grid, sizes, in_numpy(layers))
+    assert_alike(got, reference(loaded, None, **arrays, **layers))
+    tensors = draw_inputs(scanlang.compile(loaded), grid, channels=channels_of(loaded), dtype=torch.float64, seed=1)
+    got = interpret(loaded.operator_graph(), numpy_of(tensors), grid, sizes, in_numpy(layers))
+    assert_alike(got, reference(loaded, None, **tensors, **layers))
+
+
 @settings(max_examples=25)
-@given(st.data(), programs())
-def test_interpret_is_the_reference_for_any_program(data: st.DataObject, text: str) -> None:
+@given(programs(), grids(3), st.integers(0, 999))
+def test_interpret_is_the_reference_as_any_program_is_written(text: str, grid: tuple[int, ...], seed: int) -> None:
     loaded = scanlang.loads(text)
-    op = scanlang.compile(loaded)
-    tensors = data.draw(inputs(op, grids(3), channels=(1, 2), batches=(0, 1, 2), dtypes=(torch.float64,)))
-    grid = next(tuple(tensors[a.name].shape[1:3]) for a in op.signature.arguments if a.kind != "param")
-    arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
-    got = interpret(loaded.operator_graph(), arrays, grid, op.signature.fixed)  # type: ignore[arg-type]
-    np.testing.assert_allclose(got, reference(loaded, None, **tensors).numpy(), rtol=1e-10, atol=1e-11)
+    arrays, layers = written_arrays(loaded, grid, seed), layers_of(loaded)
+    got = interpret(loaded.graph(), numpy_of(arrays), grid, sizes_of(loaded), in_numpy(layers))
+    assert_alike(got, reference(loaded, None, **arrays, **layers))
+
+
+def test_layers_may_be_given_by_their_weights() -> None:
+    clauses = (
+        "directions raster, columns  use down = linear(dim, dim, bias = false)  use up = linear(dim, dim)"
+        "  use ln = layer_norm(dim)  use rn = rms_norm(dim)  merge ln(y[0]) + rn(down(y[1]) * mean(cells: up(x)))"
+    )
+    loaded, grid = program_of(clauses), (2, 3)
+    arrays, layers = written_arrays(loaded, grid), layers_of(loaded)
+    weights = {f"{name}.{key}": value.detach() for name, layer in layers.items() for key, value in layer.named_parameters()}
+    got = interpret(loaded.graph(), numpy_of({**arrays, **weights}), grid, sizes_of(loaded))
+    assert_alike(got, reference(loaded, None, **arrays, **layers))
+
+
+def test_an_image_has_its_own_order() -> None:
+    """With the same permutation for all images the order given at run time is a table."""
+    loaded, same = (
+        program_of(CLAUSES["given"]),
+        program_of("directions random(3), reverse(random(3)), insert(random(3), cls at 1) conv 2"),
+    )
+    arrays = written_arrays(same, (3, 4))
+    order = torch.from_numpy(scanlang.loads("grid h, w order r = random(3)").orders["r"].positions(3, 4)).expand(2, 12)
+    assert_alike(reference(loaded, None, **arrays, o=order), reference(same, None, **arrays))
 
 
 @settings(max_examples=60)

@@ -8,45 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark import Lark
-from syntax_checks import parsed
+from syntax_checks import WHOLE, parsed
 
 from scanlang.diagnostics import Diagnostic, ScanError
 from scanlang.limits import LIMITS
 from scanlang.syntax import nodes
-from scanlang.syntax.grammar import grammar_text, parser
+from scanlang.syntax.grammar import grammar_text, parser, spellings
 from scanlang.syntax.text import make_source, read_source
-
-WHOLE = """\
-# VMamba's four-corner cross-scan
-grid h, w
-import std.selective
-import "mine.scan"
-
-order rows    = walk h, w          # outer loop first: row-major
-order tiles   = walk -h by 7, ~w by 4 from 2, ~~h, w
-order phases  = walk h mod 2, w mod k, h, w
-order cols(t) = (t % h, t // h)
-order both    = flip((walk h, w), h)
-
-recurrence selective(state n = 16, rank r) {
-  input  x
-  shared low[r], B[n], C[n]
-  param  dt_weight[r], dt_bias = inv_softplus(loguniform(1e-3, 1e-1)), A_log[n] = log(n + 1), D = 1
-  dt   = softplus(dt_bias + sum(r: dt_weight[r] * low[r]))
-  h[n] = exp(-exp(A_log[n]) * dt) * h[n] + dt * B[n] * x
-  y    = sum(n: C[n] * h[n]) + where(x >= 0, D * x, 0)
-}
-
-scan cross(dim, rank = ceil(dim / 16)) {
-  input x, z
-  directions rows, (walk h, w), reverse(rows), reverse(walk w, h)
-  recur      selective(state = 1, rank = rank)
-  project    low, B from x bias
-  project    C from z
-  share      all except A_log
-  merge      (y[0] + y[1]) * silu(z) / 2
-}
-"""
 
 
 def findings(text: str) -> tuple[Diagnostic, ...]:
@@ -63,6 +31,27 @@ def expression(text: str) -> nodes.Expr:
     return equation.value
 
 
+def orders(text: str) -> dict[str, nodes.OrderExpr | nodes.GivenOrder]:
+    return {item.name: item.value for item in parsed(text).items if isinstance(item, nodes.OrderDefinition)}
+
+
+def order(text: str) -> nodes.OrderExpr | nodes.GivenOrder:
+    return orders(f"order o = {text}")["o"]
+
+
+def argument(text: str) -> nodes.OrderArgument:
+    """The second argument of an order's call."""
+    call = order(f"f(o, {text})")
+    assert isinstance(call, nodes.OrderCall)
+    return call.arguments[1]
+
+
+def clauses(text: str) -> tuple[nodes.Clause, ...]:
+    (scan,) = parsed(f"scan s() {{ {text} }}").items
+    assert isinstance(scan, nodes.ScanDefinition)
+    return scan.clauses
+
+
 def test_grammar_is_strict_and_every_terminal_is_named() -> None:
     strict = Lark(grammar_text(), parser="lalr", strict=True, propagate_positions=True)
     assert {terminal.name for terminal in strict.terminals} == {terminal.name for terminal in parser().terminals}
@@ -72,8 +61,8 @@ def test_grammar_is_strict_and_every_terminal_is_named() -> None:
 
 def test_whole_program() -> None:
     kinds = [type(item).__name__ for item in parsed(WHOLE).items]
-    orders = ["OrderDefinition"] * 3 + ["FormulaDefinition", "OrderDefinition"]
-    assert kinds == ["Grid", "Import", "Import", *orders, "RecurrenceDefinition", "ScanDefinition"]
+    orders = ["OrderDefinition"] * 3 + ["FormulaDefinition"] + ["OrderDefinition"] * 9
+    assert kinds == ["Grid", "Import", "Import", *orders, "RecurrenceDefinition", "ScanDefinition", "ScanDefinition"]
 
 
 def test_line_ends_mean_nothing() -> None:
@@ -82,10 +71,9 @@ def test_line_ends_mean_nothing() -> None:
 
 
 def test_walk_items() -> None:
-    order = parsed(WHOLE).items[4]
-    assert isinstance(order, nodes.OrderDefinition)
-    assert isinstance(order.value, nodes.Walk)
-    first, second, third, fourth = order.value.items
+    walk = orders(WHOLE)["tiles"]
+    assert isinstance(walk, nodes.Walk)
+    first, second, third, fourth = walk.items
     assert (first.axis, first.direction, first.by and first.by.span.text, first.start) == ("h", "-", "7", None)
     assert (second.axis, second.direction, second.start and second.start.span.text) == ("w", "~", "2")
     assert (third.axis, third.direction, third.by, third.mod) == ("h", "~~", None, None)
@@ -94,17 +82,26 @@ def test_walk_items() -> None:
 
 def test_every_span_is_the_text_of_its_node() -> None:
     program = parsed(WHOLE)
-    recurrence, scan = program.items[-2:]
+    recurrence, scan, layered = program.items[-3:]
     assert isinstance(recurrence, nodes.RecurrenceDefinition)
     assert isinstance(scan, nodes.ScanDefinition)
     assert recurrence.name_span.text == "selective"
     assert recurrence.formals[0].span.text == "state n = 16"
     assert recurrence.body[1].span.text == "shared low[r], B[n], C[n]"
-    assert recurrence.body[3].span.text == "dt   = softplus(dt_bias + sum(r: dt_weight[r] * low[r]))"
+    assert recurrence.body[4].span.text == "dt   = softplus(dt_bias + sum(r: dt_weight[r] * low[r]))"
     assert scan.clauses[3].span.text == "project    low, B from x bias"
     assert scan.span.text.startswith("scan cross(")
     assert scan.span.text.endswith("}")
-    assert (scan.span.line, scan.span.column) == (21, 1)
+    assert (scan.span.line, scan.span.column) == (29, 1)
+    assert isinstance(layered, nodes.ScanDefinition)
+    assert [clause.span.text.split()[0] for clause in layered.clauses] == [
+        *("input", "layers", "channels", "recur", "conv", "operands", "back", "label", "share", "use", "use", "uncovered"),
+        "merge",
+    ]
+    assert layered.clauses[6].span.text == "back       writes rows"
+    insert = orders(WHOLE)["tokens"]
+    assert isinstance(insert, nodes.OrderCall)
+    assert [argument.span.text for argument in insert.arguments[2:4]] == ["reg at every 16", "line_end at every w"]
 
 
 @pytest.mark.parametrize(
@@ -145,17 +142,151 @@ def test_share_and_merge() -> None:
     assert isinstance(each.rule, nodes.Sum)
 
 
-@pytest.mark.parametrize("word", ["grid", "import", "order", "scan", "walk", "by", "from", "mod", "input", "param"])
+HERE = parsed("").span
+
+
+def number(value: int) -> nodes.Number:
+    return nodes.Number(value, True, span=HERE)
+
+
+def named(name: str) -> nodes.OrderName:
+    return nodes.OrderName(name, span=HERE)
+
+
+def name_of(name: str) -> nodes.Name:
+    return nodes.Name(name, span=HERE)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("w", named("w")),
+        ("every", named("every")),
+        ("-3", nodes.Number(-3, True, span=HERE)),
+        ('"a b.npy"', nodes.Text("a b.npy", span=HERE)),
+        ("every h", nodes.Every("h", span=HERE)),
+        ("every window", nodes.Every("window", span=HERE)),
+        ("every every", nodes.Every("every", span=HERE)),
+        ("outer = snake", nodes.Keyword("outer", named("snake"), span=HERE)),
+        ("outer = (a)", nodes.Keyword("outer", named("a"), span=HERE)),
+        ("seed = -7", nodes.Keyword("seed", number(-7), span=HERE)),
+        ("phase = (1, -2)", nodes.Keyword("phase", nodes.Phase((number(1), number(-2)), span=HERE), span=HERE)),
+        ("phase = (1)", nodes.Keyword("phase", nodes.Phase((number(1),), span=HERE), span=HERE)),
+        ("cls at head", nodes.TokenAt("cls", "head", span=HERE)),
+        ("cls at middle", nodes.TokenAt("cls", "middle", span=HERE)),
+        ("at at tail", nodes.TokenAt("at", "tail", span=HERE)),
+        ("cls at 7", nodes.TokenAt("cls", "index", number(7), span=HERE)),
+        ("every at every 16", nodes.TokenAt("every", "every", number(16), span=HERE)),
+        ("cls at every w", nodes.TokenAt("cls", "every", name_of("w"), span=HERE)),
+        ("cls at spread 12", nodes.TokenAt("cls", "spread", number(12), span=HERE)),
+    ],
+)
+def test_arguments_of_orders(text: str, meant: nodes.OrderArgument) -> None:
+    assert argument(text) == meant
+    assert argument(text).span.text == text
+
+
+def test_an_order_given_at_run_time() -> None:
+    assert order("input") == nodes.GivenOrder(span=HERE)
+    assert order("(input)") == named("input")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "whole_backbone", "choices"),
+    [
+        ("layers cycle (a, b), (b, a)", "cycle", False, [["a", "b"], ["b", "a"]]),
+        ("layers cycle a, (b), (b, a)", "cycle", False, [["a"], ["b"], ["b", "a"]]),
+        ("layers list a", "list", False, [["a"]]),
+        ("layers cycle global a, b", "cycle", True, [["a"], ["b"]]),
+        ("layers cycle (global), global", "cycle", False, [["global"], ["global"]]),
+        ("layers list global", "list", False, [["global"]]),
+    ],
+)
+def test_layers(text: str, rule: str, whole_backbone: bool, choices: list[list[str]]) -> None:
+    (layers,) = clauses(text)
+    assert isinstance(layers, nodes.Layers)
+    assert (layers.rule, layers.whole_backbone) == (rule, whole_backbone)
+    assert layers.choices == tuple(tuple(map(named, choice)) for choice in choices)
+
+
+def test_a_walk_is_one_choice_of_layers() -> None:
+    (layers,) = clauses("layers list (walk h, w), ((walk w, h), a), (((walk h, ~w)), reverse(walk h, w))")
+    assert isinstance(layers, nodes.Layers)
+    assert [len(choice) for choice in layers.choices] == [1, 2, 2]
+
+
+def test_new_clauses() -> None:
+    rows = named("rows")
+    down = nodes.Use(
+        name_of("down"),
+        "linear",
+        (name_of("dim"), nodes.Actual("bias", name_of("false"), span=HERE)),
+        span=HERE,
+    )
+    text = """channels all channels split channels split 2, 1 conv 4 conv 3 along rows operands low, B along rows
+        back writes rows label moves use down = linear(dim, bias = false) use n = norm() uncovered = 0 merge weighted"""
+    assert clauses(text) == (
+        nodes.Channels(False, span=HERE),
+        nodes.Channels(True, span=HERE),
+        nodes.Channels(True, (number(2), number(1)), span=HERE),
+        nodes.Conv(number(4), span=HERE),
+        nodes.Conv(number(3), rows, span=HERE),
+        nodes.Along((name_of("low"), name_of("B")), rows, span=HERE),
+        nodes.Writes(name_of("back"), rows, span=HERE),
+        nodes.Label("moves", span=HERE),
+        down,
+        nodes.Use(name_of("n"), "norm", (), span=HERE),
+        nodes.Uncovered(number(0), span=HERE),
+        nodes.Merge("weighted", span=HERE),
+    )
+
+
+@pytest.mark.parametrize("word", ["sum", "mean", "max", "concat", "weighted"])
+def test_words_of_merges(word: str) -> None:
+    assert clauses(f"merge {word}") == (nodes.Merge(word, span=HERE),)  # type: ignore[arg-type]
+    assert clauses(f"merge ({word})") == (nodes.Merge(name_of(word), span=HERE),)
+
+
+def test_mean_over_cells() -> None:
+    y = nodes.Name("y", (name_of("k"),), span=HERE)
+    assert clauses("merge mean(cells: y[k])") == (nodes.Merge(nodes.CellMean(y, span=HERE), span=HERE),)
+    assert clauses("merge sum(cells: y[k])") == (nodes.Merge(nodes.Sum("cells", y, span=HERE), span=HERE),)
+
+
+def test_kinds_of_declarations() -> None:
+    (recurrence,) = parsed("recurrence r(state n) { input x shared B[n], param shared param T[n] = 1, q param a }").items
+    assert isinstance(recurrence, nodes.RecurrenceDefinition)
+    kinds = [part.kind for part in recurrence.body if isinstance(part, nodes.Declaration)]
+    assert kinds == ["input", "shared", "shared param", "param"]
+
+
+KEYWORDS = sorted(text for text in spellings().values() if text.isidentifier())
+
+
+@pytest.mark.parametrize("word", KEYWORDS)
 def test_keywords_are_names_where_only_a_name_can_stand(word: str) -> None:
     parsed(f"grid {word}, w order {word} = walk {word} by {word}, w order {word}({word}) = ({word}, -{word})")
-    parsed(f"recurrence {word}({word} {word} = {word}) {{ input {word} param {word}[{word}] }}")
+    parsed(f"recurrence {word}({word} = {word}, size {word} = {word}) {{ input {word} param {word}[{word}] }}")
     parsed(f"recurrence r() {{ y = {word} * {word}[{word}] - {word}({word}) + sum({word}: {word}) }}")
     parsed(f"scan {word}({word}) {{ recur {word}({word} = {word}) project {word} from {word} merge {word} + {word} }}")
 
 
-@pytest.mark.parametrize("word", ["input", "shared", "param", "directions", "recur", "project", "share", "merge"])
+@pytest.mark.parametrize("word", KEYWORDS)
+def test_orders_may_be_called_like_a_keyword(word: str) -> None:
+    parsed(f"order {word} = f(a, {word}) order o = f(a, {word} at every {word}) order o = f(a, outer = {word})")
+    parsed(f"scan s() {{ directions {word}, {word} layers list {word}, (a, {word}) conv 4 along {word} a writes {word} }}")
+
+
+@pytest.mark.parametrize("word", KEYWORDS)
+def test_names_in_clauses_may_be_keywords(word: str) -> None:
+    parsed(f"scan s() {{ input {word}, {word} operands {word}, {word} along o share a, {word} share all except {word} }}")
+    parsed(f"scan s() {{ use {word} = {word}({word}, {word} = {word}) }}")
+
+
+@pytest.mark.parametrize("word", KEYWORDS)
 def test_equations_may_be_called_like_a_keyword(word: str) -> None:
-    parsed(f"recurrence r(state n) {{ input x {word} = x {word}[n] = x shared y {word} = x }}")
+    parsed(f"recurrence r(state n) {{ input x {word} = x {word}[n] = x shared y {word} = x shared param z {word} = x }}")
+    parsed(f"recurrence r() {{ y = 2 {word} = 1.5 {word} = (x) {word} = f() {word} = a[2] {word} = sum(n: x) {word} = x }}")
 
 
 def test_names_of_a_definition_without_formals() -> None:
@@ -179,7 +310,7 @@ def test_names_of_a_definition_without_formals() -> None:
         ("recurrence r() { y = 1.2.3 }", "S001", 1, 22, "unexpected `1.2.3`"),
         ("recurrence r() {\n  y = (a\n", "S002", 2, 9, "still open"),
         ("order x = (walk h\norder y = walk w", "S001", 2, 1, "still open"),
-        ("order a @ b", "S001", 1, 9, "unexpected `@`"),
+        ("order a $ b", "S001", 1, 9, "unexpected `$`"),
         ("grid h\x07", "S003", 1, 7, "U+0007"),
         ("grid h\rgrid w", "S003", 1, 7, "U+000D"),
         ("grid h # \u202e", "S003", 1, 10, "U+202E"),
@@ -190,21 +321,12 @@ def test_names_of_a_definition_without_formals() -> None:
         ("order x = walk h by " + "9" * 5000, "S007", 1, 21, "2147483647"),
         ("recurrence r() { param p = 1e999 }", "S007", 1, 28, "infinite"),
         ("backbone vim { }", "S008", 1, 1, "not in this version of the language: `backbone`"),
-        ("scan s() { layers cycle (a, b) }", "S008", 1, 12, "`layers`"),
-        ("scan s() { directions a conv 4 along seq }", "S008", 1, 25, "`conv`"),
-        ("scan s() { recur r() channels split }", "S008", 1, 22, "`channels`"),
-        ("scan s() { merge weighted }", "S008", 1, 18, "`merge weighted`"),
+        ("scan s() { schedule { } }", "S008", 1, 12, "leave it out"),
+        ("scan s() { directions a head = 3 }", "S008", 1, 25, "`head`"),
         ("recurrence r(head p) { }", "S008", 1, 14, "`head`"),
         ("recurrence r() { scale m = max(a, m) }", "S008", 1, 18, "`scale`"),
         ("recurrence r() { shared B[n] per 4 units }", "S008", 1, 30, "`per`"),
         ("recurrence r() { y = prev(y) }", "S008", 1, 22, "`prev`"),
-        ("order x = insert(o, cls at middle)", "S008", 1, 11, "`insert`"),
-        ("order x = reset(o, every h)", "S008", 1, 11, "`reset`"),
-        ("order x = shift(o, -1, 2)", "S008", 1, 11, "`shift`"),
-        ('order x = table("a.npy")', "S008", 1, 11, "`table`"),
-        ("order x = rotate(o, 90)", "S008", 1, 11, "`rotate`"),
-        ("order x = input", "S008", 1, 11, "`input`"),
-        ("order x = reverse(hilbert)", "S008", 1, 19, "`hilbert`"),
         ("scan s() { merge y[0] < y[1] }", "S009", 1, 23, "`<`"),
         ("recurrence r() { y = where(x, a < b, c) }", "S009", 1, 33, "`<`"),
         ("recurrence r() { y = where(1 + (a < b), a, c) }", "S009", 1, 35, "`<`"),
@@ -212,8 +334,17 @@ def test_names_of_a_definition_without_formals() -> None:
         ("recurrence r() { input x = 1 }", "S011", 1, 28, "`x` is `input`"),
         ("order x = flip(rows, walk h, w)", "S012", 1, 22, "parentheses"),
         ("scan s() { directions walk -h, w }", "S012", 1, 23, "parentheses"),
+        ("scan s() { directions walk h, w }", "S012", 1, 23, "parentheses"),
+        ("scan s() { layers cycle walk h, w }", "S012", 1, 25, "parentheses"),
+        ("scan s() { layers list (a, walk h, w) }", "S012", 1, 28, "parentheses"),
+        ("scan s() { conv 4 along walk h, w }", "S012", 1, 25, "parentheses"),
+        ("scan s() { operands x along walk ~h, w }", "S012", 1, 29, "parentheses"),
+        ("scan s() { back writes walk h, w }", "S012", 1, 24, "parentheses"),
+        ("order x = window(a, 7, 7, outer = walk h, w)", "S012", 1, 35, "parentheses"),
         ("recurrence r() { y = sum(a) }", "S013", 1, 22, "sum(index: expression)"),
         ("recurrence r() { y = max(a: 2) }", "S013", 1, 22, "`max`"),
+        ("scan s() { merge mean(y[0]) }", "S013", 1, 18, "write mean(cells: expression)"),
+        ("scan s() { merge mean(k: y[k]) }", "S013", 1, 18, "`merge mean`"),
     ],
 )
 def test_place_and_words(text: str, code: str, line: int, column: int, words: str) -> None:
@@ -222,9 +353,51 @@ def test_place_and_words(text: str, code: str, line: int, column: int, words: st
     assert words in str(ScanError([first]))
 
 
-def test_a_named_order_of_later_can_be_the_users_own() -> None:
-    parsed("order diagonal = walk h, w order x = reverse(diagonal)")
-    parsed('import "mine.scan" order x = reverse(diagonal)')
+@pytest.mark.parametrize(
+    ("text", "column", "advice"),
+    [
+        ("order o = window(raster, 7 7)", 28, "a comma before `7`?"),
+        ("order o = window(raster, 7x7)", 26, "write `7, 7`"),
+        ("order o = window(raster, 7, 7, outer snake)", 38, "write `outer = snake`"),
+        ("order o = window(raster, 7, 7, pad: skip)", 35, "write `pad = ...`"),
+        ("order o = dilate(raster, 2, phase = (h, 0))", 39, "a phase is made of whole numbers: `phase = (1, 0)`"),
+        ("order o = insert(raster, cls middle)", 30, "write `cls at middle`"),
+        ("order o = insert(raster, cls head)", 30, "write `cls at head`"),
+        ("order o = insert(raster, cls 7)", 30, "write `cls at 7`"),
+        ("order o = insert(raster, cls at spread12)", 33, "did you mean `spread 12`?"),
+        ("order o = reset(raster every h)", 24, "a comma before `every`?"),
+        ("order o = shift(raster, -1 -2)", 28, "a comma before `-`?"),
+        ("order o = table(my.npy)", 19, 'write `table("my.npy")`'),
+        ("order o = walk h by7, h", 18, "did you mean `by 7`?"),
+        ("order o = walk h w", 18, "a comma before `w`?"),
+        ("grid h w", 8, "a comma before `w`?"),
+        ("scan s() { directions a conv4 recur r() }", 25, "did you mean `conv 4`?"),
+        ("scan s() { directions a conv4 along b }", 25, "did you mean `conv 4`?"),
+        ("scan s() { directions a b recur r() }", 25, "a comma before `b`?"),
+        ("scan s() { directions a recr r() }", 25, "did you mean `recur`?"),
+        ("scan s() { channels spilt }", 21, "did you mean `split`?"),
+        ("scan s() { layers (a, b) }", 19, "`layers cycle` starts again after the last, `layers list` has one for each layer"),
+        ("scan s() { layers cycel (a, b) }", 19, "did you mean `cycle`?"),
+        ("scan s() { layers list ((a, b), (c, d)) }", 27, "no parentheses around them all: `list (a, b), (c, d)`"),
+        ("scan s() { conv 4 on b }", 19, "did you mean `along`?"),
+        ("scan s() { operands low B along raster }", 25, "a comma before `B`, or `along`?"),
+        ("scan s() { project a b from x }", 22, "a comma before `b`, or `from`?"),
+        ("scan s() { back write rows }", 17, "did you mean `writes`?"),
+        ("scan s() { label move }", 18, "did you mean `moves`?"),
+        ("scan s() { recur r(state: 4) }", 25, "write `state = ...`"),
+        ("scan s() { merge sum(k y[k]) }", 24, "a colon stands after the index: `sum(k: ...)`"),
+        ("scan s() { merge mean(cells y[0]) }", 29, "a colon stands after the index: `mean(cells: ...)`"),
+    ],
+)
+def test_advice_after_a_slip(text: str, column: int, advice: str) -> None:
+    (finding,) = findings(text)
+    assert (finding.code, finding.span.column, finding.help) == ("S001", column, advice)
+
+
+@pytest.mark.parametrize("text", ["scan s() { directions a grid h, w", "scan s() { directions a order b = c"])
+def test_an_item_in_open_braces_shows_the_brace(text: str) -> None:
+    (finding,) = findings(text)
+    assert (finding.help, [label.text for label in finding.related]) == (None, ["still open"])
 
 
 def test_findings_of_a_stage_come_together() -> None:
@@ -249,7 +422,9 @@ def test_long_chains_are_a_finding(operator: str) -> None:
 
 
 def test_nesting_of_orders_is_a_finding() -> None:
-    assert findings(f"order x = {'reverse(' * 300}rows{')' * 300}")[0].code == "S006"
+    for opening in ("reverse(", "f(a, outer = g(", "("):
+        opened = opening * 300
+        assert findings(f"order x = {opened}rows{')' * opened.count('(')}")[0].code == "S006"
 
 
 def test_long_text_is_a_finding() -> None:
@@ -293,7 +468,7 @@ def test_missing_file_is_left_to_the_caller(tmp_path: Path) -> None:
 
 
 SIGNS = ("(", ")", "[", "]", "{", "}", ",", "=", "==", "<", ":", "~", "~~", "-", "#", '"', "\x00", "é")
-WORDS = (*WHOLE.split(), *SIGNS, "by", "from", "window(", "block", "conv", "1e999", "99999999999")
+WORDS = (*WHOLE.split(), *SIGNS, *KEYWORDS, "window(", "block", "1e999", "99999999999")
 
 
 def never_anything_but_findings(text: str) -> None:

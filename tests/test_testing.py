@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from graph_checks import CLAUSES, channels_of, program_of
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from operator_checks import operator, program
 
@@ -21,6 +22,7 @@ from scanlang.testing import (
     assert_close,
     assert_matches_reference,
     draw_inputs,
+    draw_layers,
     grids,
     inputs,
     orders,
@@ -47,13 +49,78 @@ def test_programs_are_accepted(text: str) -> None:
     assert 1 <= len(scanlang.loads(text).directions()) <= 2
 
 
+@settings(max_examples=15)
+@given(st.data(), st.integers(1, 4))
+def test_programs_have_any_number_of_axes(data: st.DataObject, rank: int) -> None:
+    loaded = scanlang.loads(data.draw(programs(rank=rank)))
+    op = scanlang.compile(loaded)
+    tensors = data.draw(inputs(op, batches=(1,)))
+    assert len(loaded.checked.axes) == rank
+    assert set(tensors) | set(draw_layers(loaded)) == set(op.arguments)
+
+
+SAYS = (
+    "conv 3", " along ", "operands ", "writes ", "channels split\n", "channels split 2", "label moves", "layers cycle",
+    "merge max\n", "merge concat", "merge weighted", "mean(cells:", "use norm", "use up", "insert(", "reset(", "dilate(",
+    "concat(", "pad = decay", "order given_order = input", "shared param", "share all except", "project ", " bias",
+    "uncovered = 0", "hilbert", "every window",
+)  # fmt: skip
+
+
+def test_programs_say_all_there_is_to_say() -> None:
+    texts: list[str] = []
+
+    @settings(max_examples=500, derandomize=True, database=None, phases=[Phase.generate])
+    @given(programs())
+    def collect(text: str) -> None:
+        texts.append(text)
+
+    collect()
+    unsaid = [words for words in SAYS if not any(words in text for text in texts)]
+    assert not unsaid
+
+
 @settings(max_examples=30)
 @given(st.data())
 def test_inputs_fit(data: st.DataObject) -> None:
     tensors = data.draw(inputs(operator("merge-z"), low=2, high=3, sizes={"state": 5}))
-    assert set(operator("merge-z").signature.check([tensors[n] for n in operator("merge-z").arguments])) == {"state", "rank"}
+    op = operator("merge-z")
+    op.signature.complete(tensors)
+    op.signature.check(tensors)
     assert tensors["B"].shape[-1] == 5
     assert all(((tensor >= 2) & (tensor <= 3)).all() for tensor in tensors.values())
+
+
+@pytest.mark.parametrize("name", CLAUSES)
+def test_drawn_inputs_are_the_operator_s_arguments(name: str) -> None:
+    """Shapes are read off the scan graph; the operator checks them by its own account."""
+    loaded = program_of(CLAUSES[name])
+    op = scanlang.compile(loaded)
+    channels = 3 * channels_of(loaded)
+    given = {**draw_inputs(op, (3, 4), channels=channels), **draw_layers(loaded, channels=channels)}
+    op.signature.complete(given)
+    op.signature.check(given)
+
+
+def test_tokens_and_orders_are_drawn() -> None:
+    op = scanlang.compile(program_of(CLAUSES["tokens"]))
+    tensors = draw_inputs(op, (3, 4), channels=2)
+    assert tensors["cls"].shape == tensors["z_cls"].shape == (2, 1, 2)
+    assert tensors["reg"].shape == (2, 4, 2)
+    assert tensors["K_reg"].shape == (2, 4, 2, 2)
+    order = draw_inputs(scanlang.compile(program_of(CLAUSES["given"])), (3, 4))["o"]
+    assert order.dtype == torch.int64
+    assert torch.equal(order.sort(1).values, torch.arange(12).expand(2, 12))
+    assert not torch.equal(order[0], order[1])
+
+
+def test_layers_are_drawn_from_their_seed() -> None:
+    loaded = program_of(CLAUSES["two phases"])
+    first, again, other = (draw_layers(loaded, channels=4, seed=seed) for seed in (1, 1, 2))
+    assert [tuple(layer.weight.shape) for layer in first.values()] == [(2, 4), (4, 2)]
+    assert [layer.bias is None for layer in first.values()] == [False, True]
+    assert torch.equal(first["up"].weight, again["up"].weight)
+    assert not torch.equal(first["up"].weight, other["up"].weight)
 
 
 def test_inputs_come_from_their_seed_and_differ_by_direction() -> None:
@@ -115,6 +182,36 @@ def test_a_wrong_output_or_gradient_is_seen() -> None:
         assert_matches_reference(
             lambda **given: op(**{**given, "A_log": given["A_log"].detach() + 0 * given["A_log"]}), program("cross"), tensors
         )
+
+
+def test_wrong_tokens_are_seen() -> None:
+    loaded = program_of(CLAUSES["tokens"])
+    op = scanlang.compile(loaded)
+    tensors = draw_inputs(op, (3, 4))
+
+    def wrong(**given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y, cls, reg = op(**given)
+        return y, cls, reg + 0.01
+
+    assert_matches_reference(op, loaded, tensors)
+    with pytest.raises(AssertionError, match="output 2, of tokens, is off"):
+        assert_matches_reference(wrong, loaded, tensors)
+    with pytest.raises(AssertionError, match="the output has 2 parts, not 3"):
+        assert_matches_reference(lambda **given: op(**given)[:2], loaded, tensors)
+
+
+def test_a_wrong_gradient_of_a_layer_is_seen() -> None:
+    loaded = program_of(CLAUSES["two phases"])
+    op = scanlang.compile(loaded)
+    tensors = draw_inputs(op, (3, 4))
+
+    def wrong(up: torch.nn.Linear, **given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        twice = up.weight * 2 - up.weight.detach()
+        return op(up=lambda x: x @ twice.T, **given)  # type: ignore[no-any-return]
+
+    assert_matches_reference(op, loaded, tensors)
+    with pytest.raises(AssertionError, match=r"the gradient of up\.weight is off"):
+        assert_matches_reference(wrong, loaded, tensors)
 
 
 def test_all_public_names_are_there() -> None:

@@ -56,11 +56,11 @@ LONG = {name for name in MODULES if "fp32" in name or "sm80" in name}
 @cache
 def layout_of(name: str) -> tuple[Layout, int]:
     states, rank, channels, side, dtype, capability = MODULES[name]
-    kernels, orders = cross(state=states, rank=rank) if name.startswith("cross") else gated()
+    kernels, traversal = cross(state=states, rank=rank) if name.startswith("cross") else gated()
     types = [(stream.name, dtype) for stream in kernels.streams]
     types += [(parameter.name, "float32") for parameter in kernels.parameters]
-    shape = Shape(side, side, channels, tuple(types))
-    return Layout(kernels, orders, choose_gpu_schedule(kernels, orders, shape, 1), shape), capability
+    shape = Shape((side, side), channels, tuple(types))
+    return Layout(kernels, traversal, choose_gpu_schedule(kernels, traversal, shape, 1), shape), capability
 
 
 @cache
@@ -132,7 +132,7 @@ def test_a_walk_issues_the_instructions_its_loop_shows() -> None:
 
 def test_a_table_costs_some_instructions_more() -> None:
     layout, capability = layout_of("cross-N1-C96-56x56-bf16-sm90")
-    table = Layout(layout.kernels, layout.orders, Schedule("table", "partials", 32, 8, 8), layout.shape)
+    table = Layout(layout.kernels, layout.traversal, Schedule("table", "partials", 32, 8, 8), layout.shape)
     by_table, by_nest = compile_module(table, capability)[0].report, compiled("cross-N1-C96-56x56-bf16-sm90")[0].report
     assert by_table.spills == 0
     assert by_nest.instructions_per_step < by_table.instructions_per_step < by_nest.instructions_per_step + 20
@@ -171,7 +171,7 @@ def test_the_text_is_the_same_in_every_process_and_passes_the_linter(tmp_path: P
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from test_triton_compile import layout_of\nfrom scanlang.codegen.gpu.emit_triton import emit_triton\n"
         "l = layout_of('gated-N4-C96-14x14-bf16-sm90')[0]\n"
-        "print(emit_triton(l.kernels, l.orders, l.schedule, l.shape), end='')"
+        "print(emit_triton(l.kernels, l.traversal, l.schedule, l.shape), end='')"
     )
     texts = set()
     for seed in ("1", "2"):
@@ -188,7 +188,7 @@ def test_the_text_is_the_same_in_every_process_and_passes_the_linter(tmp_path: P
 
 def test_the_text_says_where_it_comes_from() -> None:
     layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
-    text = emit_triton(layout.kernels, layout.orders, layout.schedule, layout.shape)
+    text = emit_triton(layout.kernels, layout.traversal, layout.schedule, layout.shape)
     head = ast.get_docstring(ast.parse(text))
     assert head is not None
     assert "directions  rows, columns, reverse(rows), reverse(columns)" in head
@@ -200,18 +200,18 @@ def test_the_text_says_where_it_comes_from() -> None:
 
 def test_nests_walk_without_tables_and_divisions() -> None:
     layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
-    text = emit_triton(layout.kernels, layout.orders, layout.schedule, layout.shape)
+    text = emit_triton(layout.kernels, layout.traversal, layout.schedule, layout.shape)
     assert "table" not in text.split("import triton", 1)[1]
     assert "for i0 in range(56):" in text
 
 
 def test_offsets_beyond_32_bits_are_wide() -> None:
     layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
-    shape = Shape(8192, 8192, 96, layout.shape.dtypes)
-    huge = Layout(layout.kernels, layout.orders, layout.schedule, shape)
+    shape = Shape((8192, 8192), 96, layout.shape.dtypes)
+    huge = Layout(layout.kernels, layout.traversal, layout.schedule, shape)
     assert huge.wide
     assert not layout.wide
-    assert "o_cell.to(tl.int64)" in emit_triton(huge.kernels, huge.orders, huge.schedule, shape)
+    assert "o_cell.to(tl.int64)" in emit_triton(huge.kernels, huge.traversal, huge.schedule, shape)
 
 
 def write_table() -> None:

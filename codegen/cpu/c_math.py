@@ -100,6 +100,9 @@ INLINE void store(real *to, vec value, int64_t width) {{
     if (__builtin_expect(width == LANES, 1)) *(loose *)to = value;
     else store_column(to, 1, value, width);
 }}
+INLINE void put(real *to, int64_t add, vec value, int64_t width) {{
+    store(to, add ? load(to, width) + value : value, width);
+}}
 """
 
 FUNCTIONS: dict[str, tuple[tuple[str, ...], str]] = {

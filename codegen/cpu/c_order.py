@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_
 
 from scanlang.codegen.kernel import Advance, Let
 
@@ -40,11 +42,13 @@ def reads_of(item: Item) -> tuple[str, ...]:
 def split_early(
     lets: Sequence[Let], states: Iterable[str], advances: Sequence[Advance]
 ) -> tuple[tuple[Let, ...], tuple[Let, ...]]:
-    """(early, late): early is what all states wait for and does not read them; none if it has no long function.
+    """(early, late): early is what all states wait for and does not read them; none if it has no long function. States that
+    wait for no long function (a convolution's) do not count.
 
     A comparison that both read is in both: what is kept from one to the other are numbers.
     """
     bits = {let.name: 1 << i for i, let in enumerate(lets)}
+    long = sum(bits[let.name] for let in lets if let.function in LONG)
     needs: dict[str, int] = {}
     moving = set(states)
     for let in lets:
@@ -54,9 +58,8 @@ def split_early(
             needs[let.name] |= needs.get(name, 0)
         if moving.intersection(names):
             moving.add(let.name)
-    common = (1 << len(lets)) - 1 if advances else 0
-    for advance in advances:
-        common &= needs.get(str(advance.value), 0)
+    waiting = [need for advance in advances if (need := needs.get(str(advance.value), 0)) & long]
+    common = reduce(and_, waiting, (1 << len(lets)) - 1) if waiting else 0
     early = tuple(let for let in lets if bits[let.name] & common and let.name not in moving)
     if not any(let.function in LONG for let in early):
         return (), tuple(lets)

@@ -6,7 +6,7 @@
     collect    what each group of blocks summed over its channels → the gradients of the shared streams
     merge, merge_adjoint    pointwise, when the merge is an expression
 
-Lanes are channels. `p_cells[direction * steps + t]` is the cell of a step, so one text runs every order and size. It does not
+Lanes are channels. `p_table[direction * steps + t]` is the row of a step, so one text runs every order and size. It does not
 choose: chunk and lanes come with the schedule. The step functions are printed by `c_scan.py`; `run_c.py` calls them.
 """
 
@@ -14,11 +14,22 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from itertools import accumulate
 
 from scanlang.codegen.cpu.c_math import Computing, prelude
-from scanlang.codegen.cpu.c_scan import ScanWriter, gradient_pointer, kept_columns, pointer, shared_streams, sums_width
+from scanlang.codegen.cpu.c_scan import (
+    ScanWriter,
+    gradient_pointer,
+    kept_columns,
+    pointer,
+    row_name,
+    shared_streams,
+    stream_place,
+    sums_width,
+    table_row,
+)
 from scanlang.codegen.cpu.c_text import Statements, Writer, comment, functions_of, names_in
-from scanlang.codegen.kernel import CellKernel, Parameter, ScanKernels, Stream
+from scanlang.codegen.kernel import TIME, CellKernel, Parameter, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
 from scanlang.diagnostics import InternalError
 
@@ -66,9 +77,16 @@ def _header(kernels: ScanKernels, schedule: Schedule, computing: Computing) -> l
         f"// Scan `{comment(kernels.name)}` in {kernels.directions} directions, computed in {computing}. Made by scanlang.",
         f"// schedule: {choices}",
         "//",
-        "// Lanes are channels. Arrays are contiguous, B images of L cells. Streams with lanes: (B, L, C), or (B, L, K, C) per",
-        "// direction; without: (B, L, K, width). Parameters: (K, C, width), or (C, width) if shared. p_cells: (K, L).",
+        "// Lanes are channels. Arrays are contiguous, B images of R rows. Streams with lanes: (B, R, C), or (B, R, K, C) per",
+        f"// direction; without: (B, R, K, width), or (K, J, width) along time. {_parameters(kernels)}",
+        "// p_table: the row of every step, (routes, K, J). p_lengths: the steps of every direction, at most J.",
     ]
+
+
+def _parameters(kernels: ScanKernels) -> str:
+    if kernels.split is not None:
+        return "Parameters: (C, width), or (C / K, width) if shared."
+    return "Parameters: (K, C, width), or (C, width) if shared."
 
 
 def _constants(kernels: ScanKernels, schedule: Schedule) -> list[str]:
@@ -76,6 +94,7 @@ def _constants(kernels: ScanKernels, schedule: Schedule) -> list[str]:
     return [
         f"enum {{ DIRECTIONS = {kernels.directions}, CHUNK = {schedule.chunk}, STATES = {states}, KEPT = {kept},",
         f"       SUMS = {sum(s.width for s in shared_streams(kernels))}, SUMS_ROW = {sums_width(kernels)} }};",
+        *_parts(kernels.split),
         "",
         "INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }",
         "int64_t lanes(void) { return LANES; }",
@@ -83,22 +102,40 @@ def _constants(kernels: ScanKernels, schedule: Schedule) -> list[str]:
     ]
 
 
+def _parts(split: tuple[int, ...] | None) -> list[str]:
+    """Where the channels of every direction begin, and end at last."""
+    if split is None:
+        return []
+    ends = ", ".join(map(str, accumulate(split, initial=0)))
+    return [f"static const int64_t PARTS[DIRECTIONS + 1] = {{{ends}}}, MOST_PARTS = {max(split)};"]
+
+
 def _collect(kernels: ScanKernels, writer: Writer) -> None:
-    """Rows `first` to `last` of the (B, L, K) rows; the groups are added in their order."""
+    """Steps `first` to `last` of a direction, added to what is in their rows; the groups are added in their order.
+
+    A gradient along time is made for every image, (B, K, J, width).
+    """
     streams = shared_streams(kernels)
+    sizes = ("image", "direction", "first", "last", "groups", "images", "rows", "steps")
+    tables = ["const int32_t *restrict p_table", "const real *restrict p_sums"]
     outputs = [f"real *restrict {gradient_pointer(stream.name)}" for stream in streams]
-    sizes = ["int64_t first", "int64_t last", "int64_t rows", "int64_t groups"]
     with (
-        writer.function("collect", [*sizes, "const real *restrict p_sums", *outputs]),
-        writer.block("for (int64_t row = first; row < last; ++row)"),
+        writer.function("collect", [*(f"int64_t {size}" for size in sizes), *tables, *outputs]),
+        writer.block("for (int64_t t = first; t < last; ++t)"),
     ):
+        writer.line("const int64_t step = (image * DIRECTIONS + direction) * steps + t;")
         writer.line("real total[SUMS_ROW] = {0};")
-        writer.line("for (int64_t group = 0; group < groups; ++group)")
-        writer.line("    for (int i = 0; i < SUMS; ++i) total[i] += p_sums[(group * rows + row) * SUMS_ROW + i];")
+        writer.line("for (int64_t group = 0; group < groups; ++group) {")
+        writer.line("    const real *sums = p_sums + (group * images * DIRECTIONS * steps + step) * SUMS_ROW;")
+        writer.line("    for (int i = 0; i < SUMS; ++i) total[i] += sums[i];")
+        writer.line("}")
+        for route in sorted({stream.route for stream in streams} - {TIME}):
+            writer.line(f"const int64_t {row_name(route)} = image * rows + p_table[{table_row(route)} * steps + t];")
         offset = 0
         for stream in streams:
-            to = f"{gradient_pointer(stream.name)}[row * {stream.width} + i]"
-            writer.line(f"for (int i = 0; i < {stream.width}; ++i) {to} = total[{offset} + i];")
+            place = f"step * {stream.width}" if stream.route == TIME else stream_place(stream)
+            to = f"{gradient_pointer(stream.name)}[{place} + i]"
+            writer.line(f"for (int i = 0; i < {stream.width}; ++i) {to} += total[{offset} + i];")
             offset += stream.width
     writer.line()
 

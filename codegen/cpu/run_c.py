@@ -13,23 +13,21 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from scanlang.codegen.cpu.build_c import load_c
 from scanlang.codegen.cpu.c_math import Computing
-from scanlang.codegen.cpu.c_scan import input_names, kept_columns, shared_streams, sums_width
+from scanlang.codegen.cpu.c_scan import input_names, kept_columns, lane_streams, shared_streams, sums_width
 from scanlang.codegen.cpu.emit_c import emit_c, merge_name
 from scanlang.codegen.executable import Saved
-from scanlang.codegen.kernel import ScanKernels
+from scanlang.codegen.kernel import TIME, ScanKernels
 from scanlang.codegen.schedule import Schedule
-from scanlang.maps.order import Order
+from scanlang.maps.traversal import Traversal
 
 GROUPS = 8
-"""Channel blocks are summed over in at most this many groups, whatever the number of threads."""
+"""A direction's channel blocks are summed over in at most this many groups, whatever the number of threads."""
 
-TABLES = 64
 ELEMENTS = 1 << 16
 Array = Tensor | int | None
 
@@ -49,15 +47,14 @@ def cpu_schedule(kernels: ScanKernels) -> Schedule:
 
 
 class CpuScan:
-    """`CpuScan(kernels, orders)` implements `Executable`; a schedule may be given."""
+    """`CpuScan(kernels, traversal)` implements `Executable`; a schedule may be given."""
 
-    def __init__(self, kernels: ScanKernels, orders: Sequence[Order], schedule: Schedule | None = None) -> None:
-        self.kernels, self.orders = kernels, tuple(orders)
+    def __init__(self, kernels: ScanKernels, traversal: Traversal, schedule: Schedule | None = None) -> None:
+        self.kernels, self.traversal = kernels, traversal
         self.schedule = schedule or cpu_schedule(kernels)
         self._libraries: dict[Computing, ctypes.CDLL] = {}
-        self._tables: dict[tuple[int, int], Tensor] = {}
 
-    def chunk(self, grid: tuple[int, int]) -> int:
+    def chunk(self, grid: tuple[int, ...]) -> int:
         return self.schedule.chunk
 
     def text(self, computing: Computing = "float32") -> str:
@@ -71,29 +68,27 @@ class CpuScan:
             self._libraries[computing] = library
         return self._libraries[computing]
 
-    def table(self, grid: tuple[int, int]) -> Tensor:
-        """The cell of every step of every direction, (K, L)."""
-        if grid not in self._tables:
-            rows = [np.asarray(order.positions(*grid)).astype(np.int32) for order in self.orders]
-            while len(self._tables) >= TABLES:
-                self._tables.pop(next(iter(self._tables)))
-            self._tables[grid] = torch.from_numpy(np.stack(rows))
-        return self._tables[grid]
-
-    def forward(self, arrays: Mapping[str, Tensor], grid: tuple[int, int], save: bool) -> tuple[Tensor, Saved]:
-        return _Call(self, arrays, grid).forward(save)
+    def forward(
+        self, arrays: Mapping[str, Tensor], grid: tuple[int, ...], save: bool, tables: Tensor | None = None
+    ) -> tuple[Tensor, Saved]:
+        return _Call(self, arrays, grid, tables).forward(save)
 
     def backward(
-        self, gradient: Tensor, saved: Saved, arrays: Mapping[str, Tensor], grid: tuple[int, int]
+        self,
+        gradient: Tensor,
+        saved: Saved,
+        arrays: Mapping[str, Tensor],
+        grid: tuple[int, ...],
+        tables: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        return _Call(self, arrays, grid).backward(gradient, saved)
+        return _Call(self, arrays, grid, tables).backward(gradient, saved)
 
 
 class _Call:
-    """One call: its sizes, its arrays in the computing type, and its tasks."""
+    """One call: its sizes, its arrays in the computing type, and its tasks. `own` are the channels of every direction."""
 
-    def __init__(self, scan: CpuScan, arrays: Mapping[str, Tensor], grid: tuple[int, int]) -> None:
-        self.scan, self.kernels, self.grid = scan, scan.kernels, grid
+    def __init__(self, scan: CpuScan, arrays: Mapping[str, Tensor], grid: tuple[int, ...], tables: Tensor | None) -> None:
+        self.scan, self.kernels, self.visits = scan, scan.kernels, scan.traversal.at(grid)
         streams = self.kernels.streams
         wide = any(arrays[stream.name].dtype == torch.float64 for stream in streams)
         self.dtype = torch.float64 if wide else torch.float32
@@ -101,23 +96,28 @@ class _Call:
         self.arrays = {name: self.prepared(array) for name, array in arrays.items()}
         first = next(arrays[stream.name] for stream in streams if stream.lanes)
         self.output_type = first.dtype
-        self.images, self.steps, self.channels = first.shape[0], grid[0] * grid[1], first.shape[-1]
-        self.lanes = int(self.library.lanes())
-        self.blocks = -(-self.channels // self.lanes)
-        self.map_shape = (self.images, self.steps, self.channels)
-        self.partials_shape = (self.kernels.directions, *self.map_shape)
+        self.images, self.rows, self.channels = first.shape[0], self.visits.rows, first.shape[-1]
+        self.steps, self.directions = self.visits.steps, self.kernels.directions
+        lanes, self.split = int(self.library.lanes()), self.kernels.split is not None
+        self.own = [count for _, count in self.kernels.channels(self.channels)]
+        self.blocks = [-(-count // lanes) for count in self.own]
+        self.map_shape = (self.images, self.rows, self.channels)
+        self.partials_shape = (self.directions, *self.map_shape)
         self.inputs = [self.arrays[name] for name in input_names(self.kernels)]
+        table = torch.from_numpy(self.visits.table)
+        self.tables = [table] * self.images if tables is None else list(tables.contiguous())
+        self.lengths = torch.tensor(self.visits.lengths)
 
     def prepared(self, array: Tensor) -> Tensor:
         return array.detach().to(self.dtype).contiguous()
 
     def forward(self, save: bool) -> tuple[Tensor, Saved]:
-        merge = self.kernels.merge
-        states = empty(self.states_shape() if save else (0,), self.dtype)
-        written = empty(self.map_shape if merge is None else self.partials_shape, self.dtype)
-        size = max(1, min(self.blocks, -(-self.blocks * self.images // (4 * torch.get_num_threads()))))
+        states = self.fresh_states() if save else empty((0,), self.dtype)
+        written = self.fresh(self.written_shape())
+        blocks = self.images * (sum(self.blocks) if self.split else self.blocks[0])
+        size = max(1, -(-blocks // (4 * torch.get_num_threads())))
         self.scan_blocks("forward", size, lambda _: [written, states if save else None])
-        if merge is None:
+        if self.kernels.merge is None:
             return written.to(self.output_type), Saved(states, empty((0,), self.dtype))
         output = empty(self.map_shape, self.dtype)
         others = [self.arrays[name] for name in self.merge_inputs()]
@@ -129,22 +129,19 @@ class _Call:
         cotangent = self.prepared(gradient)
         if self.kernels.merge_adjoint is not None:
             cotangent, found = self.merge_backward(cotangent, saved.partials)
-        lanes = {s.name: empty(self.arrays[s.name].shape, self.dtype) for s in self.kernels.streams if s.lanes}
-        parameters = {
-            of.name: empty((self.images, self.kernels.directions, self.channels, of.width), self.dtype)
-            for of in self.kernels.parameters
-        }
-        size = max(1, -(-self.blocks // GROUPS))
-        groups = -(-self.blocks // size)
-        rows = self.images * self.steps * self.kernels.directions
-        sums = empty((groups, rows, sums_width(self.kernels)), self.dtype)
+        lanes = {s.name: self.fresh(self.arrays[s.name].shape) for s in lane_streams(self.kernels)}
+        apart = (self.images, self.channels) if self.split else (self.images, self.directions, self.channels)
+        parameters = {of.name: empty((*apart, of.width), self.dtype) for of in self.kernels.parameters}
+        size = max(1, -(-max(self.blocks) // GROUPS))
+        groups = -(-max(self.blocks) // size)
+        sums = empty((groups, self.images, self.directions, self.steps, sums_width(self.kernels)), self.dtype)
 
         def outputs(group: int) -> list[Array]:
             own: list[Array] = [sums[group]] if shared_streams(self.kernels) else []
             return [cotangent, saved.states, *lanes.values(), *parameters.values(), *own]
 
         self.scan_blocks("backward", size, outputs)
-        made = lanes | self.collect(sums) | self.reduce(parameters)
+        made = lanes | self.collect(sums, size) | self.reduce(parameters)
         return {name: made[name] + found[name] if name in made and name in found else (made | found)[name]
                 for name in (*made, *(name for name in found if name not in made))}  # fmt: skip
 
@@ -155,32 +152,57 @@ class _Call:
         gradients = empty(self.partials_shape, self.dtype)
         others = [self.arrays[name] for name in names]
         self.cells("merge_adjoint", [partials, *others, cotangent, gradients, *found.values()])
+        for made in (gradients, *found.values()):  # what a merge makes of pads is no output
+            made[..., self.rows - self.visits.pads :, :] = 0
         return gradients, found
 
-    def collect(self, sums: Tensor) -> dict[str, Tensor]:
-        """The gradients of the shared streams, from what each group of blocks summed."""
-        found = {s.name: empty(self.arrays[s.name].shape, self.dtype) for s in shared_streams(self.kernels)}
+    def collect(self, sums: Tensor, size: int) -> dict[str, Tensor]:
+        """The gradients of the shared streams, from what each group of `size` blocks summed."""
+        found = {}
+        for stream in shared_streams(self.kernels):
+            shape = self.arrays[stream.name].shape
+            found[stream.name] = empty((self.images, *shape) if stream.route == TIME else shape, self.dtype).zero_()
         if not found:
             return {}
-        groups, rows, _ = sums.shape
-        tasks = [(first, min(first + ELEMENTS // 16, rows)) for first in range(0, rows, ELEMENTS // 16)]
-        self.run("collect", [[first, last, rows, groups, sums, *found.values()] for first, last in tasks])
-        return found
+        tasks: list[list[Array]] = []
+        at_once = ELEMENTS // 16 if self.visits.simple else max(1, self.steps)
+        for image, direction in itertools.product(range(self.images), range(self.directions)):
+            groups, length = -(-self.blocks[direction] // size), self.visits.lengths[direction]
+            for first in range(0, length, at_once):
+                part: list[Array] = [image, direction, first, min(first + at_once, length)]
+                sizes: list[Array] = [groups, self.images, self.rows, self.steps]
+                tasks.append([*part, *sizes, self.tables[image], sums, *found.values()])
+        self.run("collect", tasks)
+        along_time = (stream.name for stream in shared_streams(self.kernels) if stream.route == TIME)
+        return found | {name: _added(found[name]) for name in along_time}
 
     def reduce(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The gradients of parameters, added over the images in their order, and over directions that share them."""
+        """The gradients of parameters, added over the images, and over directions that share them."""
         found = {}
         for of in self.kernels.parameters:
-            parts = parameters[of.name].unbind(0)
-            total = sum(parts[1:], start=parts[0]) if parts else torch.zeros(parameters[of.name].shape[1:], dtype=self.dtype)
+            total = _added(parameters[of.name])
             if of.shared:
-                total = sum(total.unbind(0)[1:], start=total[0])
+                total = _added(total.reshape(self.directions, -1, of.width))
             found[of.name] = total.reshape(self.arrays[of.name].shape)
         return found
 
-    def states_shape(self) -> tuple[int, ...]:
+    def fresh(self, shape: Sequence[int]) -> Tensor:
+        """An array by rows for the scan to write: each row once, or added up from zero."""
+        made = empty(shape, self.dtype)
+        return made if self.visits.simple else made.zero_()
+
+    def fresh_states(self) -> Tensor:
+        """Zero where directions are shorter or have fewer channels than others."""
         chunks = -(-self.steps // self.scan.schedule.chunk)
-        return self.images, self.kernels.directions, chunks, len(self.kernels.forward.states), self.channels
+        states = len(self.kernels.forward.states)
+        made = empty((self.images, self.directions, chunks, states, max(self.own)), self.dtype)
+        even = min(self.visits.lengths) == self.steps and min(self.own) == max(self.own)
+        return made if even else made.zero_()
+
+    def written_shape(self) -> tuple[int, ...]:
+        if self.kernels.merge is not None:
+            return self.partials_shape
+        return (self.images, self.rows, self.directions, self.channels) if self.kernels.stacked else self.map_shape
 
     def merge_inputs(self) -> list[str]:
         merge = self.kernels.merge
@@ -188,22 +210,29 @@ class _Call:
 
     def scan_blocks(self, function: str, size: int, outputs: Callable[[int], list[Array]]) -> None:
         """`forward` or `backward` on every image and `size` blocks of channels at a time."""
-        cells = self.scan.table(self.grid)
+        sizes: list[Array] = [self.images, self.rows, self.steps, self.channels, int(not self.visits.simple)]
         tasks: list[list[Array]] = []
-        for image, first in itertools.product(range(self.images), range(0, self.blocks, size)):
-            last = min(first + size, self.blocks)
-            sizes: list[Array] = [image, first, last, self.images, self.steps, self.channels]
-            tasks.append([*sizes, cells, *self.inputs, *outputs(first // size)])
+        for image, direction in itertools.product(range(self.images), range(self.directions if self.split else 1)):
+            blocks = self.blocks[direction]
+            for first in range(0, blocks, size):
+                part: list[Array] = [direction, image] if self.split else [image]
+                part += [first, min(first + size, blocks)]
+                tasks.append([*part, *sizes, self.tables[image], self.lengths, *self.inputs, *outputs(first // size)])
         self.run(function, tasks)
 
     def cells(self, function: str, arrays: Sequence[Tensor]) -> None:
-        size = self.images * self.steps * self.channels
+        size = self.images * self.rows * self.channels
         self.run(function, [[i, min(i + ELEMENTS, size), size, *arrays] for i in range(0, size, ELEMENTS)])
 
     def run(self, function: str, tasks: Sequence[Sequence[Array]]) -> None:
         code = getattr(self.library, function)
         code.restype = None
         run_tasks([_bound(code, task) for task in tasks])
+
+
+def _added(parts: Tensor) -> Tensor:
+    """The sum over the first axis, in its order."""
+    return sum(parts.unbind(0), start=torch.zeros(parts.shape[1:], dtype=parts.dtype))
 
 
 def _bound(code: Callable[..., None], task: Sequence[Array]) -> Callable[[], None]:

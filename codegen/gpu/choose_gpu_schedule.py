@@ -7,12 +7,10 @@ registers cost two to four times the time, fewer cost little.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from scanlang.codegen.gpu.triton_layout import Shape, legal_walk
+from scanlang.codegen.gpu.triton_layout import Shape, Walk, walk_of
 from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.schedule import Schedule
-from scanlang.maps.order import Order
+from scanlang.maps.traversal import Traversal
 
 LANES = 32
 PROGRAMS = 132 * 32
@@ -24,11 +22,12 @@ SOME_VALUES = ((8, 2), (4, 2), (6, 2), (2, 2), (6, 3), (3, 3), (7, 1), (5, 1), (
 MANY_VALUES = ((8, 1), (7, 1), (4, 1), (6, 1), (5, 1), (3, 1), (2, 1))
 
 
-def choose_gpu_schedule(kernels: ScanKernels, orders: Sequence[Order], shape: Shape, batch: int) -> Schedule:
-    """The schedule for one size. Its chunks depend on the orders and on H × W alone, never on the batch."""
-    chunk, backward_chunk, nest = choose_chunks(values_held(kernels), orders, shape.height, shape.width)
+def choose_gpu_schedule(kernels: ScanKernels, traversal: Traversal, shape: Shape, batch: int) -> Schedule:
+    """The schedule for one size. Its chunks depend on the traversal and on the grid alone, never on the batch."""
+    chunk, backward_chunk, nest = choose_chunks(values_held(kernels), traversal, shape.grid)
     blocks = -(-shape.channels // LANES)
-    in_turns = kernels.merge_scale is not None and batch * blocks >= PROGRAMS
+    summed = kernels.merge_scale is not None and kernels.split is None
+    in_turns = summed and batch * blocks >= PROGRAMS and visits_once(traversal, shape.grid)
     return Schedule("nest" if nest else "table", "turns" if in_turns else "partials", LANES, chunk, backward_chunk)
 
 
@@ -37,10 +36,20 @@ def values_held(kernels: ScanKernels) -> int:
     return sum(parameter.width for parameter in kernels.parameters) + len(kernels.forward.states)
 
 
-def choose_chunks(held: int, orders: Sequence[Order], height: int, width: int) -> tuple[int, int, bool]:
+def visits_once(traversal: Traversal, grid: tuple[int, ...]) -> bool:
+    """Every direction visits every row once, on every route."""
+    return traversal.plain or traversal.at(grid).simple
+
+
+def choose_chunks(held: int, traversal: Traversal, grid: tuple[int, ...]) -> tuple[int, int, bool]:
     """(chunk, backward chunk, whether loops do): the first chunk that divides every run, else one for a table."""
-    candidates = FEW_VALUES if held <= 12 else SOME_VALUES if held <= 48 else MANY_VALUES
-    for chunk, backward_chunk in candidates:
-        if all(legal_walk(order, height, width, chunk) is not None for order in orders):
+    walks = [walk_of(order, grid) for order in traversal.orders] if traversal.plain else []
+    for chunk, backward_chunk in candidates(held):
+        if walks and all(isinstance(walk, Walk) and walk.length % chunk == 0 for walk in walks):
             return chunk, backward_chunk, True
-    return *candidates[0], False
+    return *candidates(held)[0], False
+
+
+def candidates(held: int) -> tuple[tuple[int, int], ...]:
+    """(chunk, backward chunk) for a lane that holds so many values, the best first."""
+    return FEW_VALUES if held <= 12 else SOME_VALUES if held <= 48 else MANY_VALUES

@@ -1,4 +1,4 @@
-"""Kernels × orders × schedule × shape → the text of a Python module of Triton kernels.
+"""Kernels × traversal × schedule × shape → the text of a Python module of Triton kernels.
 
 In: `ScanKernels` and what they are specialised to. Out: a module that imports triton alone and defines `forward`,
 `backward` and, where directions run side by side, `merge` (and `merge_adjoint`). What its kernels take is `Layout.entries`.
@@ -7,23 +7,23 @@ It does not choose anything: chunk, lanes, addressing and merge are the schedule
 
 from __future__ import annotations
 
-from scanlang.codegen.gpu.triton_chunks import ChunkFunction, backward_chunk, forward_chunk
+from scanlang.codegen.gpu.triton_chunks import backward_chunk, forward_chunk
 from scanlang.codegen.gpu.triton_helpers import helper_texts
-from scanlang.codegen.gpu.triton_layout import Entry, Layout, Shape
+from scanlang.codegen.gpu.triton_layout import Entry, Layout, Shape, argument_name
 from scanlang.codegen.gpu.triton_programs import Program
 from scanlang.codegen.gpu.triton_text import Writer, argument_texts, expression, number, origin_text
 from scanlang.codegen.kernel import CellKernel, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
 from scanlang.graph.step import gradient_of
-from scanlang.maps.order import Order
+from scanlang.maps.traversal import Traversal
 
 CELL_BLOCK = 1024
 """Elements per program of the pointwise kernels."""
 
 
-def emit_triton(kernels: ScanKernels, orders: tuple[Order, ...], schedule: Schedule, shape: Shape) -> str:
+def emit_triton(kernels: ScanKernels, traversal: Traversal, schedule: Schedule, shape: Shape) -> str:
     """The module's text, the same on every run."""
-    layout = Layout(kernels, orders, schedule, shape)
+    layout = Layout(kernels, traversal, schedule, shape)
     if schedule.chunk % schedule.backward_chunk:
         raise ValueError(f"chunk {schedule.chunk} is not a multiple of backward chunk {schedule.backward_chunk}")
     body = Writer()
@@ -46,7 +46,9 @@ def _write_head(writer: Writer, layout: Layout) -> None:
         f"schedule    addressing {schedule.addressing}, merge {layout.mode}, lanes {schedule.lanes}, "
         f"chunk {schedule.chunk}, backward chunk {schedule.backward_chunk}, warps {schedule.warps}"
     )
-    writer.line(f"shape       {shape.height} x {shape.width} cells, {shape.channels} channels, computed in {shape.compute}")
+    cells = " x ".join(map(str, shape.grid)) + " cells"
+    rows = f" in {layout.rows} rows" if layout.rows != shape.cells else ""
+    writer.line(f"shape       {cells}{rows}, {shape.channels} channels, computed in {shape.compute}")
     writer.line(f"types       {types}")
     writer.line()
     writer.line("A lane is a channel. o_ is an offset, i_ a number of something, m_ a mask, p_ an array given, g_ a gradient;")
@@ -57,7 +59,7 @@ def _write_head(writer: Writer, layout: Layout) -> None:
     writer.line("import triton.language as tl")
     writer.line()
     constants = {
-        "L": shape.cells, "C": shape.channels, "K": layout.directions, "LANES": schedule.lanes, "BLOCKS": layout.blocks,
+        "R": layout.rows, "C": shape.channels, "K": layout.directions, "LANES": schedule.lanes, "BLOCKS": layout.blocks,
     }  # fmt: skip
     for name, value in constants.items():
         writer.line(f"{name} = tl.constexpr({value})")
@@ -77,17 +79,18 @@ def program(layout: Layout, entry: Entry) -> Program:
     make = forward_chunk if entry.name == "forward" else backward_chunk
     kernel = layout.kernels.forward if entry.name == "forward" else layout.kernels.backward
     steps = layout.schedule.chunk if entry.name == "forward" else layout.schedule.backward_chunk
-    left = layout.shape.cells % steps if layout.schedule.addressing == "table" else 0
-    rest: ChunkFunction | None = make(layout, f"{entry.name}_rest", left) if left else None
-    return Program(layout, entry, kernel, make(layout, f"{entry.name}_chunk", steps), rest)
+    table = layout.schedule.addressing == "table"
+    lefts = sorted({length % steps for length in layout.lengths} - {0}) if table else []
+    rests = {left: make(layout, f"{entry.name}_rest_{left}", left) for left in lefts}
+    return Program(layout, entry, kernel, make(layout, f"{entry.name}_chunk", steps), rests)
 
 
 def _write_program(writer: Writer, made: Program) -> None:
     made.write_reader(writer)
-    if made.layout.schedule.addressing == "nest" or made.layout.shape.cells >= made.steps:
+    if made.layout.schedule.addressing == "nest" or made.layout.steps >= made.steps:
         made.chunk.write(writer)
-    if made.rest:
-        made.rest.write(writer)
+    for rest in made.rests.values():
+        rest.write(writer)
     made.write(writer)
 
 
@@ -143,10 +146,10 @@ def _write_cell_kernel(writer: Writer, kernel: CellKernel, layout: Layout) -> No
 def _place(name: str, inputs: tuple[str, ...], adjoint: bool) -> str:
     """The pointer behind a stream of a merge: `y[2]` is row 2 of the partial outputs, its gradient row 2 of theirs."""
     if name in inputs:
-        return f"p_{name}"
+        return argument_name("p", name)
     for given in inputs:
         if name == gradient_of(given):
-            return f"g_{given}"
+            return argument_name("g", given)
     if name.startswith("y["):
         return f"partials{_row(int(name[2:-1]))}"
     if name.startswith(gradient_of("y[")):

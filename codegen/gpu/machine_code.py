@@ -57,7 +57,8 @@ def compile_module(layout: Layout, capability: int, text: str | None = None) -> 
     """Every kernel of the module for `sm_<capability>` (80, 90, 120 …). The forward is compiled as training runs it."""
     if os.environ.get("TRITON_INTERPRET") == "1":
         raise RuntimeError("TRITON_INTERPRET is set: kernels are interpreted in this process, not compiled")
-    module = build_triton(emit_triton(layout.kernels, layout.orders, layout.schedule, layout.shape) if text is None else text)
+    made = emit_triton(layout.kernels, layout.traversal, layout.schedule, layout.shape) if text is None else text
+    module = build_triton(made)
     return tuple(compile_kernel(module, layout, entry, capability) for entry in layout.entries)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -19,12 +19,12 @@ from scanlang.codegen.gpu.build_triton import build_triton
 from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
 from scanlang.codegen.gpu.emit_triton import CELL_BLOCK, emit_triton
 from scanlang.codegen.gpu.triton_compile import without_coalescing
-from scanlang.codegen.gpu.triton_layout import Layout, Shape
+from scanlang.codegen.gpu.triton_layout import Layout, Shape, argument_name, offsets
 from scanlang.codegen.kernel import Parameter, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
-from scanlang.maps.order import Order
+from scanlang.maps.traversal import Traversal
 
-ChooseSchedule = Callable[[ScanKernels, Sequence[Order], Shape, int], Schedule]
+ChooseSchedule = Callable[[ScanKernels, Traversal, Shape, int], Schedule]
 
 MOST_PROGRAMS = 2**31 - 1
 """CUDA's limit for axis 0 of a grid; larger batches are launched in parts."""
@@ -32,7 +32,7 @@ MOST_PROGRAMS = 2**31 - 1
 
 @dataclass(frozen=True)
 class _Built:
-    """A module with what its launches need on one device."""
+    """A module with what its launches need on one device: `table` is None where rows are computed, or given at run time."""
 
     layout: Layout
     module: ModuleType
@@ -40,51 +40,57 @@ class _Built:
 
 
 class TritonScan:
-    """`TritonScan(kernels, orders)`; `choose` picks the schedule for a shape and a batch."""
+    """`TritonScan(kernels, traversal)`; `choose` picks the schedule for a shape and a batch."""
 
-    def __init__(self, kernels: ScanKernels, orders: Sequence[Order], choose: ChooseSchedule = choose_gpu_schedule) -> None:
-        self.kernels, self.orders, self.choose = kernels, tuple(orders), choose
+    def __init__(self, kernels: ScanKernels, traversal: Traversal, choose: ChooseSchedule = choose_gpu_schedule) -> None:
+        self.kernels, self.traversal, self.choose = kernels, traversal, choose
         self._built: dict[tuple[Shape, Schedule, torch.device], _Built] = {}
         self._chosen: dict[tuple[Shape, int, torch.device], _Built] = {}
-        self._chunks: dict[tuple[int, int], int] = {}
+        self._chunks: dict[tuple[int, ...], int] = {}
         self._lock = threading.Lock()
 
-    def chunk(self, grid: tuple[int, int]) -> int:
-        size = (int(grid[0]), int(grid[1]))  # a kernel is made for one size, so a traced size is fixed here
-        if size not in self._chunks:
-            self._chunks[size] = self.choose(self.kernels, self.orders, Shape(*size, 1, ()), 1).backward_chunk
-        return self._chunks[size]
+    def chunk(self, grid: tuple[int, ...]) -> int:
+        sizes = tuple(map(int, grid))  # a kernel is made for one size, so a traced size is fixed here
+        if sizes not in self._chunks:
+            self._chunks[sizes] = self.choose(self.kernels, self.traversal, Shape(sizes, 1, ()), 1).backward_chunk
+        return self._chunks[sizes]
 
-    def forward(self, arrays: Mapping[str, Tensor], grid: tuple[int, int], save: bool) -> tuple[Tensor, Saved]:
-        call = _Call(self, arrays, grid)
+    def forward(
+        self, arrays: Mapping[str, Tensor], grid: tuple[int, ...], save: bool, tables: Tensor | None = None
+    ) -> tuple[Tensor, Saved]:
+        call = _Call(self, arrays, grid, tables)
         return call.forward(save)
 
     def backward(
-        self, gradient: Tensor, saved: Saved, arrays: Mapping[str, Tensor], grid: tuple[int, int]
+        self,
+        gradient: Tensor,
+        saved: Saved,
+        arrays: Mapping[str, Tensor],
+        grid: tuple[int, ...],
+        tables: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        call = _Call(self, arrays, grid)
+        call = _Call(self, arrays, grid, tables)
         return call.backward(_aligned(gradient), saved)
 
     def built(self, shape: Shape, batch: int, device: torch.device) -> _Built:
         """The module for a shape, made on first use."""
         if (known := self._chosen.get((shape, batch, device))) is not None:
             return known
-        schedule = self.choose(self.kernels, self.orders, shape, batch)
+        schedule = self.choose(self.kernels, self.traversal, shape, batch)
         key = (shape, schedule, device)
         with self._lock:
             if key not in self._built:
-                layout = Layout(self.kernels, self.orders, schedule, shape)
-                text = emit_triton(self.kernels, self.orders, schedule, shape)
+                layout = Layout(self.kernels, self.traversal, schedule, shape)
+                text = emit_triton(self.kernels, self.traversal, schedule, shape)
                 self._built[key] = _Built(layout, build_triton(text, self.kernels.name), _table(layout, device))
             return self._chosen.setdefault((shape, batch, device), self._built[key])
 
 
 def _table(layout: Layout, device: torch.device) -> Tensor | None:
-    """The cell visited at every step, `(K, L)`, where cells come from a table."""
-    if layout.schedule.addressing != "table":
+    """The row of every step, `(routes, K, J)`, where rows come from a table that is the same for every image."""
+    if layout.schedule.addressing != "table" or layout.per_image:
         return None
-    rows = [torch.from_numpy(order.positions(layout.shape.height, layout.shape.width)) for order in layout.orders]
-    return torch.stack(rows).to(torch.int32).to(device)
+    return torch.from_numpy(layout.traversal.at(layout.shape.grid).table).to(device)
 
 
 def _aligned(tensor: Tensor) -> Tensor:
@@ -96,7 +102,7 @@ def _aligned(tensor: Tensor) -> Tensor:
 class _Call:
     """One call: arrays, sizes, and the module for them."""
 
-    def __init__(self, scan: TritonScan, arrays: Mapping[str, Tensor], grid: tuple[int, int]) -> None:
+    def __init__(self, scan: TritonScan, arrays: Mapping[str, Tensor], grid: tuple[int, ...], tables: Tensor | None) -> None:
         self.kernels = scan.kernels
         self.arrays = {name: _aligned(array) for name, array in arrays.items()}
         first = next(stream for stream in self.kernels.streams if stream.lanes)
@@ -106,18 +112,23 @@ class _Call:
         double = any(a.dtype == torch.float64 for n, a in self.arrays.items() if n in streams)
         self.compute = torch.float64 if double else torch.float32
         dtypes = tuple((name, str(array.dtype).removeprefix("torch.")) for name, array in self.arrays.items())
-        shape = Shape(*grid, self.channels, dtypes, str(self.compute).removeprefix("torch."))
-        self.cells = shape.cells
+        shape = Shape(tuple(grid), self.channels, dtypes, str(self.compute).removeprefix("torch."))
         self.built = scan.built(shape, self.batch, self.device)
         self.layout = self.built.layout
+        self.table = self.built.table if tables is None else _aligned(tables)
 
     def empty(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         return torch.empty(shape, dtype=dtype or self.compute, device=self.device)
 
-    def like(self, dtype: torch.dtype | None = None, rows: int | None = None) -> Tensor:
-        """A map `(B, L, C)`, or `rows` of them."""
-        sizes = (self.batch, self.cells, self.channels)
-        return self.empty(*sizes, dtype=dtype) if rows is None else self.empty(rows, *sizes, dtype=dtype)
+    def written(self, *shape: int, dtype: torch.dtype | None = None, zero: bool = False) -> Tensor:
+        """What kernels write: zero first where they do not write every row, or add to what is there."""
+        made = torch.zeros if zero or not self.layout.simple else torch.empty
+        return made(shape, dtype=dtype or self.compute, device=self.device)
+
+    def like(self, dtype: torch.dtype | None = None, copies: int | None = None) -> Tensor:
+        """A map `(B, R, C)` that kernels write, or several."""
+        sizes = (self.batch, self.layout.rows, self.channels)
+        return self.written(*sizes, dtype=dtype) if copies is None else self.written(copies, *sizes, dtype=dtype)
 
     def running(self, target: Tensor) -> Tensor:
         """Where directions in turn add up: the result itself if it has the computing type."""
@@ -125,20 +136,34 @@ class _Call:
 
     def forward(self, save: bool) -> tuple[Tensor, Saved]:
         layout = self.layout
-        output = self.like(self.output_type)
-        chunks = layout.chunks if save else 0
-        states = self.empty(self.batch, layout.directions, chunks, layout.states, self.channels)
+        states = self.states(layout.chunks if save else 0)
         given = {**self.common(), "states": states, "SAVE": save}
-        if layout.mode == "partials":
-            partials = self.like(rows=layout.directions)
+        partials = self.empty(0)
+        if layout.partial_outputs:
+            partials, output = self.like(copies=layout.directions), self.like(self.output_type)
             self.walk("forward", {**given, "output": partials})
             self.cells_kernel("merge", {"partials": partials, **self.merge_inputs(), "output": output})
         else:
-            partials = self.empty(0)
+            output = self.output_buffer()
             extra = {"running": self.running(output)} if layout.mode == "turns" else {}
             self.walk("forward", {**given, "output": output, **extra})
         kept = partials if save and self.kernels.merge is not None else self.empty(0)
-        return output, Saved(states if save else self.empty(0), kept)
+        return output.to(self.output_type), Saved(states if save else self.empty(0), kept)
+
+    def states(self, chunks: int) -> Tensor:
+        """Room for the states; what no direction has is zero."""
+        layout = self.layout
+        states = self.empty(self.batch, layout.directions, chunks, layout.states, layout.widest)
+        for k, length in enumerate(layout.lengths):
+            states[:, k, layout.chunks_of(length) :].zero_()
+            states[:, k, ..., layout.groups[k][1] :].zero_()
+        return states
+
+    def output_buffer(self) -> Tensor:
+        dtype = getattr(torch, self.layout.output_type)
+        if not self.kernels.stacked:
+            return self.like(dtype)
+        return self.written(self.batch, self.layout.rows, self.layout.directions, self.channels, dtype=dtype)
 
     def backward(self, gradient: Tensor, saved: Saved) -> dict[str, Tensor]:
         layout, found = self.layout, dict[str, Tensor]()
@@ -147,50 +172,70 @@ class _Call:
             cotangent = self.merge_backward(cotangent, saved, found)
         given = {**self.common(), "cotangent": cotangent, "states": saved.states}
         targets = {stream.name: self.gradient_buffer(stream) for stream in layout.lane_streams}
-        given |= {f"g_{name}": target for name, target in targets.items()}
+        given |= {argument_name("g", name): target for name, target in targets.items()}
         if layout.mode == "turns":
-            given |= {f"running_{s.name}": self.running(targets[s.name]) for s in layout.summed_streams}
-        sums = self.empty(layout.blocks, self.batch, self.cells, layout.directions, layout.sum_width)
+            given |= {argument_name("running", s.name): self.running(targets[s.name]) for s in layout.summed_streams}
+        sums, timed = self.sum_buffer(), self.timed_buffer()
         given |= {"sums": sums} if layout.uniform_streams else {}
+        given |= {"timed": timed} if layout.timed_streams else {}
         parts = {p.name: self.parameter_buffer(p) for p in self.kernels.parameters}
-        self.walk("backward", {**given, **{f"g_{name}": part for name, part in parts.items()}})
+        self.walk("backward", {**given, **{argument_name("g", name): part for name, part in parts.items()}})
         for stream in layout.lane_streams:
             whole = stream.per_direction or layout.mode != "partials"
             made = targets[stream.name] if whole else targets[stream.name].sum(0)
             found[stream.name] = found[stream.name] + made if stream.name in found else made
         whole_sums = sums[0] if layout.blocks == 1 else sums.sum(0)
-        for stream in layout.uniform_streams:
-            found[stream.name] = whole_sums.narrow(-1, layout.sum_offsets[stream.name], stream.width)
+        for streams, total in ((layout.uniform_streams, whole_sums), (layout.timed_streams, timed.sum((0, 1)))):
+            firsts = offsets(streams)
+            found |= {stream.name: total.narrow(-1, firsts[stream.name], stream.width) for stream in streams}
         for parameter in self.kernels.parameters:
             found[parameter.name] = parts[parameter.name].sum((0, 1) if parameter.shared else 0)
         return found
+
+    def sum_buffer(self) -> Tensor:
+        """Gradients of streams without lanes, in parts by block of channels."""
+        layout = self.layout
+        shape = (layout.blocks, self.batch, layout.rows, layout.directions, layout.sum_width)
+        return self.written(*shape, zero=not layout.even)
+
+    def timed_buffer(self) -> Tensor:
+        """Gradients of streams along TIME, in parts by block of channels and image."""
+        layout = self.layout
+        shape = (layout.blocks, self.batch, layout.directions, layout.steps, layout.timed_width)
+        return self.written(*shape, zero=not layout.even)
 
     def merge_backward(self, cotangent: Tensor, saved: Saved, found: dict[str, Tensor]) -> Tensor:
         """The gradients of the partial outputs; those of the merge's own inputs go to `found`."""
         added = {stream.name for stream in self.kernels.streams}  # the recurrence's share comes on top, before rounding
         made = {n: self.like(None if n in added else self.arrays[n].dtype) for n in self.layout.merge_inputs}
-        partials = self.like(rows=self.layout.directions)
+        partials = self.like(copies=self.layout.directions)
         given = {"partials": saved.partials, **self.merge_inputs(), "cotangent": cotangent, "d_partials": partials}
-        self.cells_kernel("merge_adjoint", {**given, **{f"g_{name}": array for name, array in made.items()}})
+        self.cells_kernel("merge_adjoint", {**given, **{argument_name("g", name): array for name, array in made.items()}})
         found.update(made)
+        if self.layout.visits is not None and self.layout.visits.pads:  # what a merge makes of pads is no output
+            partials[:, :, self.layout.rows - self.layout.visits.pads :] = 0
         return partials
 
     def gradient_buffer(self, stream: Stream) -> Tensor:
-        dtype = self.arrays[stream.name].dtype
+        layout, dtype = self.layout, getattr(torch, self.layout.gradient_type(stream))
         if stream.per_direction:
-            return self.empty(self.batch, self.cells, self.layout.directions, self.channels, dtype=dtype)
-        return self.like(rows=self.layout.directions) if self.layout.mode == "partials" else self.like(dtype)
+            return self.written(self.batch, layout.rows, layout.directions, self.channels, dtype=dtype)
+        return self.like(dtype, copies=layout.directions if layout.mode == "partials" else None)
 
     def parameter_buffer(self, parameter: Parameter) -> Tensor:
-        return self.empty(self.batch, self.layout.directions, self.channels, parameter.width)
+        """The gradient's part of every image, and of every direction where it has a row for each."""
+        layout, width = self.layout, parameter.width
+        if self.kernels.split is not None and not parameter.shared:
+            return self.empty(self.batch, self.channels, width)
+        return self.empty(self.batch, layout.directions, layout.widest, width)
 
     def common(self) -> dict[str, object]:
         names = [*(s.name for s in self.kernels.streams), *(p.name for p in self.kernels.parameters)]
-        given: dict[str, object] = {f"p_{name}": self.arrays[name] for name in names}
-        return given | ({"table": self.built.table} if self.built.table is not None else {})
+        given: dict[str, object] = {argument_name("p", name): self.arrays[name] for name in names}
+        return given | ({"table": self.table} if self.layout.schedule.addressing == "table" else {})
 
     def merge_inputs(self) -> dict[str, object]:
-        return {f"p_{name}": self.arrays[name] for name in self.layout.merge_inputs}
+        return {argument_name("p", name): self.arrays[name] for name in self.layout.merge_inputs}
 
     def walk(self, name: str, arguments: dict[str, object]) -> None:
         """Launch a kernel that walks, over the whole batch."""
@@ -203,7 +248,7 @@ class _Call:
 
     def cells_kernel(self, name: str, arguments: dict[str, object]) -> None:
         """Launch a pointwise kernel over a whole map."""
-        size = self.batch * self.cells * self.channels
+        size = self.batch * self.layout.rows * self.channels
         self.launch(name, -(-size // CELL_BLOCK), {**arguments, "size": size}, warps=4)
 
     def launch(self, name: str, programs: int, arguments: dict[str, object], warps: int) -> None:

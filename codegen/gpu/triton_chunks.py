@@ -1,16 +1,18 @@
 """The text of one chunk: all loads of its steps, then the arithmetic of all steps, then all stores.
 
 In: a layout and the number of steps; out: a `ChunkFunction`, forward or backward, that every direction calls.
-Values of step 3 are called `b3_…`, what was loaded for them `r3_…`; parameters and prologue values keep the name `b_…`.
+Values of step 3 are called `b3_…`, what was loaded for them `r3_…` (`l3_…` from the kernel's own arrays); parameters and
+prologue values keep the name `b_…`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from scanlang.codegen.gpu.triton_helpers import WARP, lane_index
-from scanlang.codegen.gpu.triton_layout import Layout
+from scanlang.codegen.gpu.triton_layout import Layout, argument_name
 from scanlang.codegen.gpu.triton_terms import Terms
 from scanlang.codegen.gpu.triton_text import (
     Statement,
@@ -22,7 +24,7 @@ from scanlang.codegen.gpu.triton_text import (
     number,
     origin_text,
 )
-from scanlang.codegen.kernel import Access, Accumulate, Atom, BackwardKernel, ForwardKernel, Let, Stream
+from scanlang.codegen.kernel import OWN, TIME, Access, Accumulate, Atom, BackwardKernel, ForwardKernel, Let, Stream
 
 CONSTANTS = ("STRIDE", "TURN", "SAVE")
 FIRST, MIDDLE, LAST = 0, 1, 2
@@ -58,20 +60,37 @@ class ChunkFunction:
         writer.line()
 
 
+def plus(offset: int) -> str:
+    return f" + {offset}" if offset else ""
+
+
+def _fixed_names(kernel: ForwardKernel | BackwardKernel) -> list[str]:
+    return [name for access in kernel.parameters for name in access.names] + [let.name for let in kernel.prologue]
+
+
 def step_name(name: str, step: int) -> str:
     """`b_dt` at step 3 is `b3_dt`."""
     return f"b{step}_{name.removeprefix('b_')}"
 
 
+Address = tuple[str, frozenset[str]]
+"""A pointer as text, and the names it reads."""
+
+
 @dataclass
 class Chunk:
-    """A chunk under construction."""
+    """A chunk under construction, of `steps` steps where a whole one has `whole`.
+
+    `added` is what its steps have added so far to each array that they add to.
+    """
 
     layout: Layout
+    whole: int
     steps: int
     local: frozenset[str]
     uniform: frozenset[str]
     terms: Terms
+    added: dict[str, list[tuple[int, str, frozenset[str]]]] = field(default_factory=dict)
     addresses: dict[str, Statement] = field(default_factory=dict)
     loads: list[Statement] = field(default_factory=list)
     work: list[Statement] = field(default_factory=list)
@@ -85,28 +104,38 @@ class Chunk:
     def table(self) -> bool:
         return self.layout.schedule.addressing == "table"
 
-    def address(self, pointer: str, step: int, row: int, extra: int = 0) -> tuple[str, frozenset[str]]:
-        """Where step `step` finds the `extra`-th element of its row of an array with `row` elements per cell."""
+    def address(self, pointer: str, step: int, row: int, extra: int = 0, route: int = OWN) -> Address:
+        """Where step `step` finds the `extra`-th element of its row of an array with `row` elements per row."""
         tail = f" + {extra}" if extra else ""
-        if self.table:
-            cell = f"o{step}_cell"
-            self._cell(cell, f"tl.load(table{f' + {step}' if step else ''})", "table")
-            return f"{pointer} + {cell} * {row}{tail}", frozenset((pointer, cell))
         base = f"a_{pointer}"
+        if route == TIME:
+            if base not in self.addresses:
+                self.addresses[base] = Statement(base, f"{pointer} + i_step * {row}", frozenset((pointer, "i_step")))
+            return f"{base}{plus(step * row)}{tail}", frozenset((base,))
+        if self.table:
+            cell = self.row_number(step, route)
+            return f"{pointer} + {cell} * {row}{tail}", frozenset((pointer, cell))
         if base not in self.addresses:
-            self._cell("o_first", "o_cell", "o_cell")
+            self._number("o_first", "o_cell", "o_cell")
             text = f"{pointer} + o_first * {row}"
             self.addresses[base] = Statement(base, text, frozenset((pointer, "o_first")))
         if step == 0:
             return f"{base}{tail}", frozenset((base,))
         return f"{base} + {step * row} * STRIDE{tail}", frozenset((base, "STRIDE"))
 
-    def _cell(self, name: str, text: str, read: str) -> None:
+    def row_number(self, step: int, route: int) -> str:
+        """The name of the row that the table has for a step."""
+        name = f"o{step}_cell" + (f"_{route}" if route else "")
+        layout = self.layout
+        self._number(name, f"tl.load(table{plus(route * layout.directions * layout.steps + step)})", "table")
+        return name
+
+    def _number(self, name: str, text: str, read: str) -> None:
         if name not in self.addresses:
             wide = ".to(tl.int64)" if self.layout.wide else ""
             self.addresses[name] = Statement(name, text + wide, frozenset((read,)))
 
-    def load(self, target: str, address: tuple[str, frozenset[str]], lanes: bool, guard: str = "") -> None:
+    def load(self, target: str, address: Address, lanes: bool, guard: str = "") -> None:
         text, reads = address
         if lanes and self.layout.tail:
             text, reads = f"{text}, mask=m_c, other=0.0", reads | {"m_c"}
@@ -116,17 +145,18 @@ class Chunk:
         """Load what a step takes from a stream; the conversions are part of the step's work."""
         stream = access.of
         assert isinstance(stream, Stream)
-        pointer, row = f"p_{stream.name}", self.layout.row(stream)
+        pointer, row = argument_name("p", stream.name), self.layout.row(stream)
         if stream.lanes:
-            raw = f"r{step}_{stream.name}"
-            self.load(raw, self.address(pointer, step, row), lanes=True)
+            raw = argument_name(f"r{step}", stream.name)
+            self.load(raw, self.address(pointer, step, row, route=stream.route), lanes=True)
             self._convert(step_name(access.names[0], step), raw)
             return
         bits, per_word = self.layout.word(stream), self.layout.per_word(stream)
         for element in range(stream.width // per_word):
-            self.load(f"r{step}_{stream.name}_{element}", self.address(pointer, step, row, element), lanes=False)
+            word = argument_name(f"r{step}_{element}", stream.name)
+            self.load(word, self.address(pointer, step, row, element, stream.route), lanes=False)
         for place, name in enumerate(access.names):
-            raw = f"r{step}_{stream.name}_{place // per_word}"
+            raw = argument_name(f"r{step}_{place // per_word}", stream.name)
             if not bits:
                 self._convert(step_name(name, step), raw)
                 continue
@@ -176,21 +206,46 @@ class Chunk:
             return f"tl.full([LANES], 0.0, tl.{self.compute}) + {name}", frozenset((name,))
         return name, frozenset((name,))
 
-    def store(self, address: tuple[str, frozenset[str]], value: str, reads: Iterable[str], guard: str = "") -> None:
+    def store(self, address: Address, value: str, reads: Iterable[str], guard: str = "") -> None:
         text, names = address
         mask = ", mask=m_c" if self.layout.tail else ""
         everything = names | frozenset(reads) | (frozenset(("m_c",)) if mask else frozenset())
         self.stores.append(Statement(None, f"tl.store({text}, {value}{mask})", everything, guard=guard))
 
-    def store_merged(self, target: str, running: str, row: int, atom: Atom, step: int, scale: float) -> None:
+    def store_result(self, target: str, row: int, value: tuple[str, frozenset[str]], step: int, route: int) -> None:
+        """Store the only value that a step has for its row, or add it where a direction comes back to a row."""
+        address = self.address(target, step, row, route=route)
+        if self.layout.adds(route):
+            so_far = f"l{step}_{target}"
+            self.load(so_far, address, lanes=True)
+            value = self.sum_with(target, so_far, value, step, route)
+        self.store(address, *value)
+
+    def sum_with(
+        self, target: str, so_far: str, value: tuple[str, frozenset[str]], step: int, route: int
+    ) -> tuple[str, frozenset[str]]:
+        """`so_far + value`, `so_far` loaded before anything of this chunk was stored: steps of the chunk that were at the same
+        row have stored since."""
+        text, reads, own = f"{so_far} + {value[0]}", value[1] | {so_far}, self.row_number(step, route)
+        before = self.added.setdefault(target, [])
+        meetings = self.layout.meetings(route, self.whole)
+        for other, earlier, names in before:
+            if (min(step, other), max(step, other)) in meetings:
+                met = self.row_number(other, route)
+                text += f" + tl.where({own} == {met}, {earlier}, 0.0)"
+                reads |= names | {own, met}
+        before.append((step, *value))
+        return text, reads
+
+    def store_merged(self, target: str, running: str, row: int, atom: Atom, step: int, scale: float, route: int) -> None:
         """Store a value that is summed over the directions: on its own, or in its turn."""
         value, reads = self.lanes(atom, step)
         scaled = "" if scale == 1.0 else f" * {number(scale)}"
-        address = self.address(target, step, row)
         if self.layout.mode != "turns":
-            self.store(address, value if not scaled else f"({value}){scaled}", reads)
+            self.store_result(target, row, (value if not scaled else f"({value}){scaled}", reads), step, route)
             return
-        so_far, where = f"r{step}_{running}", self.address(running, step, row)
+        address = self.address(target, step, row, route=route)
+        so_far, where = f"l{step}_{running}", self.address(running, step, row, route=route)
         self.load(so_far, where, lanes=True, guard=f"TURN != {FIRST}")
         self.store(where, value, {*reads, "TURN"}, guard=f"TURN == {FIRST}")
         self.store(where, f"{so_far} + {value}", {*reads, so_far, "TURN"}, guard=f"TURN == {MIDDLE}")
@@ -205,7 +260,7 @@ class Chunk:
         free = set(free_names(statements)) | {p for p in results if p not in {s.target for s in statements}}
         guards = " ".join(statement.guard for statement in statements)
         free |= {constant for constant in CONSTANTS if constant in guards}
-        rank = {parameter: i for i, parameter in enumerate([*order, "m_c", "table", "o_cell", *CONSTANTS])}
+        rank = {parameter: i for i, parameter in enumerate([*order, "m_c", "table", "o_cell", "i_step", *CONSTANTS])}
         parameters = sorted(free, key=lambda p: (rank.get(p, -1), p))
         return ChunkFunction(name, summary, tuple(parameters), tuple(statements), tuple(results), tuple(carried))
 
@@ -228,8 +283,9 @@ def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     kernel: ForwardKernel = layout.kernels.forward
     local = local_names(kernel.reads, kernel.states, (let.name for let in kernel.body))
     results = [kernel.output, *(advance.value for advance in kernel.advances)]
-    chunk = Chunk(layout, steps, local, uniform_names(kernel.reads, kernel.body), Terms.of(kernel.body, results))
-    every, channels = layout.schedule.backward_chunk, layout.shape.channels
+    uniform, terms = uniform_names(kernel.reads, kernel.body), Terms.of(kernel.body, results)
+    chunk = Chunk(layout, layout.schedule.chunk, steps, local, uniform, terms)
+    every, channels, row, route = layout.schedule.backward_chunk, layout.widest, layout.output_row, layout.kernels.output_route
     scale = layout.kernels.merge_scale if layout.mode != "partials" else None
     for step in range(steps):
         if step % every == 0:
@@ -244,7 +300,7 @@ def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
             chunk.let(let, step)
         for advance in kernel.advances:
             chunk.assign(step_name(advance.state, step + 1), advance.value, step)
-        chunk.store_merged("output", "running", channels, kernel.output, step, 1.0 if scale is None else scale)
+        chunk.store_merged("output", "running", row, kernel.output, step, 1.0 if scale is None else scale, route)
     carried = [(step_name(state, 0), step_name(state, steps)) for state in kernel.states]
     pointers = [*_stream_pointers(layout), "output", "running", "states"]
     order = [*pointers, *_fixed_names(kernel), *(before for before, _ in carried)]
@@ -260,8 +316,9 @@ def backward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     results = [advance.value for advance in (*kernel.advances, *kernel.carry_advances)]
     results += [accumulate.value for accumulate in kernel.accumulates]
     results += [atom for gradient in kernel.gradients for atom in gradient.atoms]
-    chunk = Chunk(layout, steps, local, uniform_names(kernel.reads, lets), Terms.of(lets, results))
-    channels = layout.shape.channels
+    uniform, terms = uniform_names(kernel.reads, lets), Terms.of(lets, results)
+    chunk = Chunk(layout, layout.schedule.backward_chunk, steps, local, uniform, terms)
+    channels = layout.widest
     for number_, state in enumerate(kernel.states):
         offset = f" + {number_ * channels}" if number_ else ""
         chunk.load(step_name(state, 0), (f"states{offset}", frozenset(("states",))), lanes=True)
@@ -276,15 +333,16 @@ def backward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     carried = _walk_back(chunk, kernel)
     pointers = [*_stream_pointers(layout), "cotangent", "states"]
     for stream in layout.lane_streams:
-        pointers += [f"g_{stream.name}", f"running_{stream.name}"]
-    order = [*pointers, "sums", *_fixed_names(kernel), *(before for before, _ in carried)]
+        pointers += [argument_name("g", stream.name), argument_name("running", stream.name)]
+    order = [*pointers, "sums", "timed", *_fixed_names(kernel), *(before for before, _ in carried)]
     summary = f"{steps} steps forward from the saved states, then back. Returns carries and sums for the steps before."
     return chunk.finish(name, summary, order, [after for _, after in carried], carried)
 
 
 def _read_cotangent(chunk: Chunk, cotangent: str, step: int) -> None:
-    raw, scale = f"r{step}_cotangent", chunk.layout.kernels.merge_scale
-    chunk.load(raw, chunk.address("cotangent", step, chunk.layout.shape.channels), lanes=True)
+    layout, raw = chunk.layout, f"l{step}_cotangent"
+    scale, route = layout.kernels.merge_scale, layout.kernels.output_route
+    chunk.load(raw, chunk.address("cotangent", step, layout.output_row, route=route), lanes=True)
     scaled = "" if scale in (None, 1.0) else f" * {number(scale or 1.0)}"
     text = f"{raw}.to(tl.{chunk.compute}){scaled}"
     chunk.work.append(Statement(step_name(cotangent, step), text, frozenset((raw,))))
@@ -302,15 +360,19 @@ def _walk_back(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
             chunk.let(let, step)
         gradients = {gradient.of.name: gradient.atoms for gradient in kernel.gradients}
         for stream in layout.lane_streams:
-            atom, target, row = gradients.get(stream.name, (0.0,))[0], f"g_{stream.name}", layout.row(stream)
+            atom, target, row = gradients.get(stream.name, (0.0,))[0], argument_name("g", stream.name), layout.row(stream)
             if stream.per_direction:
-                value, reads = chunk.lanes(atom, step)
-                chunk.store(chunk.address(target, step, row), value, reads)
+                chunk.store_result(target, row, chunk.lanes(atom, step), step, stream.route)
             else:
-                chunk.store_merged(target, f"running_{stream.name}", row, atom, step, 1.0)
-        sums = [a for s in layout.uniform_streams for a in gradients.get(s.name, (0.0,) * s.width)]
-        for start in range(0, len(sums), WARP):
-            _sum_lanes(chunk, sums[start : start + WARP], start, step)
+                running = argument_name("running", stream.name)
+                chunk.store_merged(target, running, row, atom, step, 1.0, stream.route)
+        first = 0
+        for route, streams in groupby(layout.uniform_streams, key=lambda stream: stream.route):
+            atoms = [a for s in streams for a in gradients.get(s.name, (0.0,) * s.width)]
+            _sum_lanes(chunk, atoms, Line("sums", layout.directions * layout.sum_width, route), first, step)
+            first += len(atoms)
+        atoms = [a for s in layout.timed_streams for a in gradients.get(s.name, (0.0,) * s.width)]
+        _sum_lanes(chunk, atoms, Line("timed", layout.timed_width, TIME), 0, step)
         for advance in kernel.carry_advances:
             chunk.assign(after(advance.state, step), advance.value, step)
         for accumulate in kernel.accumulates:
@@ -318,8 +380,22 @@ def _walk_back(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
     return [(step_name(name, chunk.steps - 1), name) for name in names]
 
 
-def _sum_lanes(chunk: Chunk, atoms: Sequence[Atom], start: int, step: int) -> None:
-    """Sum values over the lanes of the program and store the sums as one line."""
+@dataclass(frozen=True)
+class Line:
+    """Where the sums of a step over the lanes go: an array with `row` elements per row of a route."""
+
+    pointer: str
+    row: int
+    route: int
+
+
+def _sum_lanes(chunk: Chunk, atoms: Sequence[Atom], line: Line, first: int, step: int) -> None:
+    """Sum values over the lanes of the program and store the sums side by side from `first` on, as many as a warp at a time."""
+    for start in range(0, len(atoms), WARP):
+        _sum_warp(chunk, atoms[start : start + WARP], line, first + start, step)
+
+
+def _sum_warp(chunk: Chunk, atoms: Sequence[Atom], line: Line, start: int, step: int) -> None:
     layout, count = chunk.layout, len(atoms)
     lanes, width = layout.schedule.lanes, lane_index(count)
     texts, reads = [], frozenset[str]()
@@ -329,24 +405,28 @@ def _sum_lanes(chunk: Chunk, atoms: Sequence[Atom], start: int, step: int) -> No
         reads |= names
     if layout.tail:
         reads |= {"m_c"}
-    target, offsets, mask = f"s{step}_{start}", f"o_sums_{start}", f"m_sums_{start}"
+    name = f"{line.pointer}_{start}"
+    target, offsets, mask = f"s{step}_{name}", f"o_{name}", f"m_{name}"
     chunk.work.append(Statement(target, f"sums_of_{count}_over_{lanes}({', '.join(texts)})", reads))
     lane = f"tl.arange(0, {WARP})"
     place = lane if width == 1 else f"{lane} // {width}"
     chunk.addresses.setdefault(offsets, Statement(offsets, f"{start} + {place}" if start else place, frozenset()))
-    where, names = chunk.address("sums", step, layout.directions * layout.sum_width)
-    names = names | {target, offsets}
-    if width * count == WARP and width == 1:
-        chunk.stores.append(Statement(None, f"tl.store({where} + {offsets}, {target})", names))
-        return
+    where, names = chunk.address(line.pointer, step, line.row, route=line.route)
     test = [f"({lane} % {width} == 0)"] * (width > 1) + [f"({place} < {count})"] * (width * count < WARP)
-    chunk.addresses.setdefault(mask, Statement(mask, " & ".join(test), frozenset()))
-    chunk.stores.append(Statement(None, f"tl.store({where} + {offsets}, {target}, mask={mask})", names | {mask}))
+    if test:
+        chunk.addresses.setdefault(mask, Statement(mask, " & ".join(test), frozenset()))
+    where, names, masked = (
+        f"{where} + {offsets}",
+        names | {offsets, *([mask] if test else [])},
+        f", mask={mask}" if test else "",
+    )
+    value = (target, frozenset((target,)))
+    if line.route != TIME and layout.adds(line.route):
+        so_far = f"l{step}_{name}"
+        chunk.loads.append(Statement(so_far, f"tl.load({where}{masked})", names))
+        value = chunk.sum_with(name, so_far, value, step, line.route)
+    chunk.stores.append(Statement(None, f"tl.store({where}, {value[0]}{masked})", names | value[1]))
 
 
 def _stream_pointers(layout: Layout) -> list[str]:
-    return [f"p_{stream.name}" for stream in layout.kernels.streams]
-
-
-def _fixed_names(kernel: ForwardKernel | BackwardKernel) -> list[str]:
-    return [name for access in kernel.parameters for name in access.names] + [let.name for let in kernel.prologue]
+    return [argument_name("p", stream.name) for stream in layout.kernels.streams]

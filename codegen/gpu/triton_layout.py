@@ -1,21 +1,27 @@
 """Where things lie and what a module's kernels take: everything the printing of Triton text decides before it prints.
 
-In: kernels, orders, a schedule and a shape; out: strides, word sizes, walks, and the arguments of every kernel (`entries`).
+In: kernels, a traversal, a schedule and a shape; out: strides, word sizes, walks, what needs zeros or adding, and the arguments
+of every kernel (`entries`).
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
-from scanlang.codegen.kernel import CellKernel, ScanKernels, Stream
+from scanlang.check.program import FormulaOrder
+from scanlang.codegen.kernel import TIME, CellKernel, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
 from scanlang.maps.integers import Constant
 from scanlang.maps.nest import Nest
 from scanlang.maps.order import Order
+from scanlang.maps.traversal import Traversal, Visits
 
 TYPES = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -23,17 +29,17 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Shape:
-    """What a module is specialised to. `dtypes` gives the type of every stream, parameter and input of the merge by name."""
+    """What a module is specialised to: `grid` is the length of every axis, `dtypes` gives the type of every stream, parameter
+    and input of the merge by name."""
 
-    height: int
-    width: int
+    grid: tuple[int, ...]
     channels: int
     dtypes: tuple[tuple[str, str], ...]
     compute: str = "float32"
 
     @property
     def cells(self) -> int:
-        return self.height * self.width
+        return math.prod(self.grid)
 
     def dtype(self, name: str) -> str:
         return dict(self.dtypes)[name]
@@ -48,21 +54,26 @@ class Walk:
     strides: tuple[int, ...]
 
 
-def legal_walk(order: Order, height: int, width: int, chunk: int) -> Walk | None:
-    """The order as loops of whole chunks, if that is what it is at this size."""
+def walk_of(order: Order, grid: tuple[int, ...]) -> Walk | str:
+    """The order as loops around runs of one length, or why it is none at this size."""
     if order.nest is None:
-        return None
-    nest = order.nest.at(height, width)
-    if not isinstance(nest.length, Constant) or nest.length.value % chunk:
-        return None
+        return "a formula has no loops" if isinstance(order.leaf, FormulaOrder) else "the order has no loops"
+    nest = order.nest.at(*grid)
+    if not isinstance(nest.length, Constant):
+        return "runs differ in length"
     length = nest.length.value
     if isinstance(nest.stride, Constant):
         return Walk(nest, length, (nest.stride.value,))
     if length == 1:
         return Walk(nest, length, (0,))
-    runs = order.positions(height, width).reshape(-1, length)
+    runs = order.positions(*grid).reshape(-1, length)
     strides = np.unique(runs[:, 1] - runs[:, 0])
-    return Walk(nest, length, tuple(int(s) for s in strides)) if len(strides) <= 2 else None
+    return Walk(nest, length, tuple(int(s) for s in strides)) if len(strides) <= 2 else "runs differ in their strides"
+
+
+def argument_name(prefix: str, name: str) -> str:
+    """`p_x`; what the compiler adds has a name that no program can give (`restart.`), which becomes `p_0restart`."""
+    return f"{prefix}_{name}" if name.isidentifier() else f"{prefix}_0{name.replace('.', '')}"
 
 
 @dataclass(frozen=True)
@@ -89,46 +100,153 @@ class Entry:
 
 @dataclass(frozen=True)
 class Layout:
+    """One module. R are the rows of a map, J the steps of the longest direction."""
+
     kernels: ScanKernels
-    orders: tuple[Order, ...]
+    traversal: Traversal
     schedule: Schedule
     shape: Shape
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        return self.traversal.orders
 
     @property
     def directions(self) -> int:
         return self.kernels.directions
 
+    # What is visited. Where every direction visits the cells once and nothing else, no table is made to know it.
+
+    @cached_property
+    def visits(self) -> Visits | None:
+        return None if self.traversal.plain else self.traversal.at(self.shape.grid)
+
+    @property
+    def rows(self) -> int:
+        return self.shape.cells if self.visits is None else self.visits.rows
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        return (self.shape.cells,) * self.directions if self.visits is None else self.visits.lengths
+
+    @property
+    def steps(self) -> int:
+        return max(self.lengths)
+
+    @property
+    def simple(self) -> bool:
+        """What is written needs no zeros and no adding."""
+        return self.visits is None or self.visits.simple
+
+    @property
+    def per_image(self) -> bool:
+        """Every image has tables of its own."""
+        return bool(self.traversal.given_names)
+
+    def adds(self, route: int) -> bool:
+        """A direction visits a row twice: what is written along this route is added to what is there."""
+        visits = self.visits
+        return visits is not None and any(visits.repeats(route, k) for k in range(self.directions))
+
+    def meetings(self, route: int, steps: int) -> frozenset[tuple[int, int]]:
+        """Which two of the `steps` steps of a chunk are at the same row, in some chunk of some direction."""
+        return frozenset() if self.visits is None else _meetings(self.visits, route, steps)
+
+    @cached_property
+    def apart(self) -> bool:
+        """No two directions write to the same row: each may write to the result itself."""
+        routes = {stream.route for stream in self.summed_streams}
+        routes |= set() if self.kernels.merge_scale is None else {self.kernels.output_route}
+        if self.directions == 1 or self.visits is None or self.per_image:
+            return self.directions == 1
+        return not any(_overlap(self.visits, route) for route in routes)
+
+    # Channels.
+
+    @cached_property
+    def groups(self) -> tuple[tuple[int, int], ...]:
+        """(first channel, number of channels) of every direction."""
+        return self.kernels.channels(self.shape.channels)
+
+    @property
+    def widest(self) -> int:
+        """Channels of the direction that has most."""
+        return max(count for _, count in self.groups)
+
+    def blocks_of(self, direction: int) -> int:
+        return -(-self.groups[direction][1] // self.schedule.lanes)
+
     @property
     def blocks(self) -> int:
-        return -(-self.shape.channels // self.schedule.lanes)
+        return -(-self.widest // self.schedule.lanes)
+
+    @property
+    def even(self) -> bool:
+        """All directions have as many blocks."""
+        return len({self.blocks_of(k) for k in range(self.directions)}) == 1
 
     @property
     def tail(self) -> bool:
-        """The last block has lanes without a channel."""
-        return self.shape.channels % self.schedule.lanes != 0
+        """The last block of some direction has lanes without a channel."""
+        return any(count % self.schedule.lanes for _, count in self.groups)
+
+    # States and results.
 
     @property
     def chunks(self) -> int:
-        return -(-self.shape.cells // self.schedule.backward_chunk)
+        return self.chunks_of(self.steps)
+
+    def chunks_of(self, length: int) -> int:
+        return -(-length // self.schedule.backward_chunk)
 
     @property
     def states(self) -> int:
         return len(self.kernels.forward.states)
 
-    @property
+    @cached_property
     def mode(self) -> Literal["direct", "turns", "partials"]:
         """How the directions come together; the gradients of inputs likewise."""
-        if self.kernels.merge_scale is None:
+        if self.kernels.merge is not None:
             return "partials"
-        return "direct" if self.directions == 1 else self.schedule.merge
+        if self.kernels.split is not None or self.apart:
+            return "direct"
+        if self.schedule.merge == "turns" and (self.kernels.stacked or not self.simple):
+            raise ValueError("directions in turn add up one output, and every direction visits every row of it once")
+        return self.schedule.merge
+
+    @property
+    def partial_outputs(self) -> bool:
+        """The outputs of the directions are buffers of their own, merged by another kernel."""
+        return self.mode == "partials" and not self.kernels.stacked
+
+    @property
+    def output_row(self) -> int:
+        """Elements of the output from one row to the next."""
+        return self.shape.channels * (self.directions if self.kernels.stacked else 1)
+
+    @property
+    def output_type(self) -> str:
+        """Of what the forward writes."""
+        if self.partial_outputs or self.adds(self.kernels.output_route):
+            return self.shape.compute
+        return self.shape.dtype(self.first_map.name)
+
+    @property
+    def first_map(self) -> Stream:
+        """The stream that gives the output its type."""
+        return next(stream for stream in self.kernels.streams if stream.lanes)
+
+    def gradient_type(self, stream: Stream) -> str:
+        """Of what the backward writes for a stream with lanes."""
+        whole = stream.per_direction or self.mode != "partials"
+        return self.shape.dtype(stream.name) if whole and not self.adds(stream.route) else self.shape.compute
+
+    # Streams.
 
     @cached_property
     def lane_streams(self) -> tuple[Stream, ...]:
-        return tuple(stream for stream in self.kernels.streams if stream.lanes)
-
-    @cached_property
-    def uniform_streams(self) -> tuple[Stream, ...]:
-        return tuple(stream for stream in self.kernels.streams if not stream.lanes)
+        """Streams with lanes that have a gradient."""
+        return tuple(stream for stream in self.kernels.streams if stream.lanes and not stream.constant)
 
     @cached_property
     def summed_streams(self) -> tuple[Stream, ...]:
@@ -136,17 +254,23 @@ class Layout:
         return tuple(stream for stream in self.lane_streams if not stream.per_direction)
 
     @cached_property
-    def sum_offsets(self) -> dict[str, int]:
-        """Where the gradient of each stream without lanes begins in a row of `sums`."""
-        offsets, total = {}, 0
-        for stream in self.uniform_streams:
-            offsets[stream.name] = total
-            total += stream.width
-        return offsets
+    def uniform_streams(self) -> tuple[Stream, ...]:
+        """Streams without lanes that have a gradient for every row, by route."""
+        found = [s for s in self.kernels.streams if not (s.lanes or s.constant or s.route == TIME)]
+        return tuple(sorted(found, key=lambda stream: stream.route))
+
+    @cached_property
+    def timed_streams(self) -> tuple[Stream, ...]:
+        """Streams along TIME that have a gradient."""
+        return tuple(stream for stream in self.kernels.streams if stream.route == TIME and not stream.constant)
 
     @property
     def sum_width(self) -> int:
         return sum(stream.width for stream in self.uniform_streams)
+
+    @property
+    def timed_width(self) -> int:
+        return sum(stream.width for stream in self.timed_streams)
 
     @property
     def merge_inputs(self) -> tuple[str, ...]:
@@ -170,77 +294,113 @@ class Layout:
         return bits // 8 // BYTES[self.shape.dtype(stream.name)] if bits else 1
 
     def row(self, stream: Stream) -> int:
-        """Loaded elements from one cell to the next."""
+        """Loaded elements from one row to the next; along TIME from one step to the next."""
         if stream.lanes:
             return self.shape.channels * (self.directions if stream.per_direction else 1)
-        return self.directions * stream.width // self.per_word(stream)
+        width = stream.width // self.per_word(stream)
+        return width if stream.route == TIME else self.directions * width
 
     def step_aside(self, stream: Stream) -> int:
         """Loaded elements from one direction to the next, 0 if they read the same."""
         if stream.lanes:
             return self.shape.channels if stream.per_direction else 0
-        return stream.width // self.per_word(stream)
+        width = stream.width // self.per_word(stream)
+        return self.steps * width if stream.route == TIME else width
 
     @property
     def wide(self) -> bool:
         """Offsets inside one image need 64 bits."""
-        rows = [self.row(stream) for stream in self.kernels.streams] + [self.directions * self.sum_width]
-        return max(self.shape.cells * max(rows), self.chunks * self.states * self.shape.channels) >= 2**31
+        rows = [self.row(stream) for stream in self.kernels.streams] + [self.directions * self.sum_width, self.output_row]
+        per_step = [self.row(s) for s in self.kernels.streams if s.route == TIME] + [self.timed_width]
+        most = max(self.rows * max(rows), self.steps * max(per_step), self.chunks * self.states * self.widest)
+        return most >= 2**31
 
     @cached_property
     def walks(self) -> tuple[Walk, ...] | None:
-        """One per direction, or None where cells come from a table."""
+        """One per direction, or None where rows come from a table."""
         if self.schedule.addressing == "table":
             return None
         chunk = self.schedule.chunk
-        walks = [legal_walk(order, self.shape.height, self.shape.width, chunk) for order in self.orders]
-        if any(walk is None for walk in walks):
+        walks = [walk_of(order, self.shape.grid) for order in self.orders]
+        if not self.traversal.plain or any(isinstance(walk, str) or walk.length % chunk for walk in walks):
             raise ValueError(f"not every order is made of runs of a multiple of {chunk} steps")
-        return tuple(walk for walk in walks if walk is not None)
+        return tuple(walk for walk in walks if isinstance(walk, Walk))
+
+    # The kernels' arguments.
 
     def pointer(self, name: str) -> Argument:
-        return Argument(f"p_{name}", "*" + TYPES[self.shape.dtype(name)])
+        return Argument(argument_name("p", name), "*" + TYPES[self.shape.dtype(name)])
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
         compute = "*" + TYPES[self.shape.compute]
-        output = "*" + TYPES[self.shape.dtype(self.lane_streams[0].name)] if self.lane_streams else compute
         names = [*(s.name for s in self.kernels.streams), *(p.name for p in self.kernels.parameters)]
         common = [self.pointer(name) for name in names]
         if self.schedule.addressing == "table":
             common.append(Argument("table", "*i32"))
         sizes = [Argument("batch", "i32"), Argument("first", "i32")]
-        made = [Argument("output", output if self.mode != "partials" else compute)]
+        made = [Argument("output", "*" + TYPES[self.output_type])]
         made += [Argument("running", compute)] if self.mode == "turns" else []
         made += [Argument("states", compute), *sizes, Argument("SAVE", "constexpr")]
         entries = [
             Entry("forward", (*common, *made), self.schedule.warps),
-            Entry("backward", (*common, *self._backward_arguments(compute, output), *sizes), self.schedule.warps),
+            Entry("backward", (*common, *self._backward_arguments(compute), *sizes), self.schedule.warps),
         ]
-        if self.mode == "partials":
-            entries.append(self._cell_entry("merge", self.kernels.merge, compute, output))
+        if self.partial_outputs:
+            entries.append(self._cell_entry("merge", self.kernels.merge, compute))
         if self.kernels.merge_adjoint is not None:
-            entries.append(self._cell_entry("merge_adjoint", self.kernels.merge_adjoint, compute, output))
+            entries.append(self._cell_entry("merge_adjoint", self.kernels.merge_adjoint, compute))
         return tuple(entries)
 
-    def _backward_arguments(self, compute: str, output: str) -> list[Argument]:
-        found = [Argument("cotangent", compute if self.kernels.merge is not None else output)]
+    @property
+    def _result(self) -> str:
+        """Triton's type of the output and of its gradient."""
+        return "*" + TYPES[self.shape.dtype(self.first_map.name)]
+
+    def _backward_arguments(self, compute: str) -> list[Argument]:
+        found = [Argument("cotangent", compute if self.kernels.merge is not None else self._result)]
         found.append(Argument("states", compute))
         for stream in self.lane_streams:
-            whole = stream.per_direction or self.mode != "partials"
-            found.append(Argument(f"g_{stream.name}", self.pointer(stream.name).type if whole else compute))
+            found.append(Argument(argument_name("g", stream.name), "*" + TYPES[self.gradient_type(stream)]))
             if self.mode == "turns" and not stream.per_direction:
-                found.append(Argument(f"running_{stream.name}", compute))
+                found.append(Argument(argument_name("running", stream.name), compute))
         found += [Argument("sums", compute)] if self.uniform_streams else []
-        return found + [Argument(f"g_{p.name}", compute) for p in self.kernels.parameters]
+        found += [Argument("timed", compute)] if self.timed_streams else []
+        return found + [Argument(argument_name("g", p.name), compute) for p in self.kernels.parameters]
 
-    def _cell_entry(self, name: str, kernel: CellKernel | None, compute: str, output: str) -> Entry:
+    def _cell_entry(self, name: str, kernel: CellKernel | None, compute: str) -> Entry:
         inputs = [self.pointer(input_name) for input_name in self.merge_inputs]
         arguments = [Argument("partials", compute), *inputs]
         if name == "merge":
-            arguments.append(Argument("output", output))
+            arguments.append(Argument("output", self._result))
         else:
             assert kernel is not None
-            arguments += [Argument("cotangent", output), Argument("d_partials", compute)]
-            arguments += [Argument(f"g_{i}", self.pointer(i).type) for i in self.merge_inputs]
+            arguments += [Argument("cotangent", self._result), Argument("d_partials", compute)]
+            arguments += [Argument(argument_name("g", i), self.pointer(i).type) for i in self.merge_inputs]
         return Entry(name, (*arguments, Argument("size", "i64")), 4)
+
+
+def offsets(streams: Iterable[Stream]) -> dict[str, int]:
+    """Where each stream begins in a row that has them side by side."""
+    found, total = {}, 0
+    for stream in streams:
+        found[stream.name] = total
+        total += stream.width
+    return found
+
+
+@lru_cache
+def _meetings(visits: Visits, route: int, steps: int) -> frozenset[tuple[int, int]]:
+    found: set[tuple[int, int]] = set()
+    for table in visits.tables[route]:
+        for first, second in combinations(range(steps), 2):
+            later = table[second::steps]
+            if np.any(table[first::steps][: len(later)] == later):
+                found.add((first, second))
+    return frozenset(found)
+
+
+def _overlap(visits: Visits, route: int) -> bool:
+    """Whether two directions visit the same row."""
+    together = np.concatenate([np.unique(table) for table in visits.tables[route]])
+    return len(np.unique(together)) < len(together)

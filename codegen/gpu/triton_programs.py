@@ -5,13 +5,13 @@ In: a layout and its chunk functions; out: the text of `forward` and `backward`,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from scanlang.codegen.gpu.triton_chunks import FIRST, LAST, MIDDLE, ChunkFunction
-from scanlang.codegen.gpu.triton_layout import Entry, Layout, Walk
+from scanlang.codegen.gpu.triton_chunks import FIRST, LAST, MIDDLE, ChunkFunction, plus
+from scanlang.codegen.gpu.triton_layout import Entry, Layout, Walk, argument_name
 from scanlang.codegen.gpu.triton_text import Statement, Writer, argument_texts, expression, index_text, needed, origin_text
-from scanlang.codegen.kernel import BackwardKernel, ForwardKernel, Let, Stream
+from scanlang.codegen.kernel import TIME, BackwardKernel, ForwardKernel, Let, Parameter, Stream
 from scanlang.maps.integers import Integer, Variable, substitute
 
 UNROLLED = 64
@@ -20,13 +20,13 @@ UNROLLED = 64
 
 @dataclass(frozen=True)
 class Program:
-    """One walking kernel: `chunk` takes whole chunks, `rest` what is left at the end of a table (None if nothing is)."""
+    """One walking kernel: `chunk` takes whole chunks, `rests` what is left at the end of a table, by the number of steps."""
 
     layout: Layout
     entry: Entry
     kernel: ForwardKernel | BackwardKernel
     chunk: ChunkFunction
-    rest: ChunkFunction | None
+    rests: Mapping[int, ChunkFunction]
 
     @property
     def backward(self) -> bool:
@@ -58,22 +58,24 @@ class Program:
         layout, statements = self.layout, []
         mask = ", mask=m_c, other=0.0" if layout.tail else ""
         for access in self.kernel.parameters:
-            pointer, width = f"p_{access.of.name}", len(access.names)
-            base = f"{pointer} + {self._parameter_row(access.of.name)}"
+            assert isinstance(access.of, Parameter)
+            pointer, width = argument_name("p", access.of.name), len(access.names)
+            base = f"{pointer} + {self._parameter_row(access.of)}"
             for element, name in enumerate(access.names):
                 address = f"{base} + {element}" if element else base
                 text = f"tl.load({address}{mask}).to(tl.{layout.shape.compute})"
                 statements.append(Statement(name, text, frozenset((pointer,))))
             assert width == access.of.width
         statements = needed([*statements, *_lets(self.kernel.prologue, layout.shape.compute)], self.parameters)
-        pointers = [f"p_{a.of.name}" for a in self.kernel.parameters if any(f"p_{a.of.name}" in s.reads for s in statements)]
+        split = layout.kernels.split is not None
         writer.line("@triton.jit")
-        writer.wrapped(f"def {self.reader}(", [*pointers, "i_k", "i_block"], "):")
+        writer.wrapped(f"def {self.reader}(", [*self._read_pointers(), *self._reader_places(split), "i_block"], "):")
         writer.depth += 1
-        writer.line('"""The parameters of direction i_k, a lane per channel, and what depends on them alone."""')
+        whose = "of channels o_k to o_k + n_k" if split else "of direction i_k"
+        writer.line(f'"""The parameters {whose}, a lane per channel, and what depends on them alone."""')
         writer.line("o_c = i_block * LANES + tl.arange(0, LANES)")
         if layout.tail:
-            writer.line("m_c = o_c < C")
+            writer.line(f"m_c = o_c < {'n_k' if split else 'C'}")
         writer.statements(statements)
         several = len(self.parameters) > 1
         writer.wrapped("return (" if several else "return ", self.parameters, ")" if several else "")
@@ -81,10 +83,13 @@ class Program:
         writer.line()
         writer.line()
 
-    def _parameter_row(self, name: str) -> str:
-        parameter = next(access.of for access in self.kernel.parameters if access.of.name == name)
-        shared = not isinstance(parameter, Stream) and parameter.shared
-        channel = "o_c" if shared else "(i_k * C + o_c)"
+    def _reader_places(self, split: bool) -> list[str]:
+        """What tells the reader whose parameters it reads."""
+        return ["o_k", "n_k"] if split else ["i_k"]
+
+    def _parameter_row(self, parameter: Parameter) -> str:
+        whole = "(o_k + o_c)" if self.layout.kernels.split is not None else "(i_k * C + o_c)"
+        channel = "o_c" if parameter.shared else whole
         return channel if parameter.width == 1 else f"{channel} * {parameter.width}"
 
     def write(self, writer: Writer) -> None:
@@ -106,7 +111,8 @@ class Program:
                 writer.lines += ["    tl.debug_barrier()"] * (k > 0)
                 writer.wrapped(f"{self._function(k)}(", self._direction_arguments(), ")")
             else:
-                with writer.block(f"if i_k == {k}:"):
+                some = "" if self.layout.even else f" and i_block < {self.layout.blocks_of(k)}"
+                with writer.block(f"if i_k == {k}{some}:"):
                     writer.wrapped(f"{self._function(k)}(", self._direction_arguments(), ")")
         writer.depth -= 1
         writer.line()
@@ -130,7 +136,7 @@ class Program:
         writer.line(f'"""{layout.orders[k].name}"""')
         writer.line("o_c = i_block * LANES + tl.arange(0, LANES)")
         if layout.tail:
-            writer.line("m_c = o_c < C")
+            writer.line(f"m_c = o_c < {'C' if layout.kernels.split is None else layout.groups[k][1]}")
         for name, text in self._bases(k):
             writer.line(f"{name} = {text}")
         self._write_start(writer, k)
@@ -146,47 +152,74 @@ class Program:
     def _bases(self, k: int) -> list[tuple[str, str]]:
         """Where the arrays begin for this image, block and direction."""
         layout = self.layout
-        cells, image = layout.shape.cells, "i_b * (L * C) + o_c"
-        bases = []
+        bases = [("table", f"table + i_b * {layout.kernels.routes * layout.directions * layout.steps}")] * layout.per_image
         for stream in layout.kernels.streams:
-            pointer, bits = f"p_{stream.name}", 0 if stream.lanes else layout.word(stream)
-            place = f"i_b * {cells * layout.row(stream)}" + (" + o_c" if stream.lanes else "")
-            place += _plus(k * layout.step_aside(stream))
+            pointer, bits = argument_name("p", stream.name), 0 if stream.lanes else layout.word(stream)
             words = f"{pointer}.to(tl.pointer_type(tl.uint{bits}))" if bits else pointer
-            bases.append((pointer, f"{words} + {place}"))
-            if self.backward and stream.lanes and stream.per_direction:
-                bases.append((f"g_{stream.name}", f"g_{stream.name} + {place}"))
-        partial = f"(i_b + {k} * batch.to(tl.int64)) * (L * C) + o_c" if k else image
-        saved = layout.chunks * layout.states * layout.shape.channels
-        states = ("states", f"states + i_b * {saved * layout.directions} + o_c" + _plus(k * saved))
+            bases.append((pointer, words + self._place(stream, k)))
+            if self.backward and stream in layout.lane_streams and stream.per_direction:
+                gradient = argument_name("g", stream.name)
+                bases.append((gradient, gradient + self._place(stream, k)))
+        saved = layout.chunks * layout.states * layout.widest
+        states = ("states", f"states + i_b * {saved * layout.directions} + o_c" + plus(k * saved))
+        image, output = self._map_place(k, partial=False), self._map_place(k, partial=layout.partial_outputs)
         if not self.backward:
-            bases.append(("output", f"output + {partial if layout.mode == 'partials' else image}"))
+            bases.append(("output", f"output + {output}"))
             bases += [("running", f"running + {image}")] * (layout.mode == "turns")
             return [*bases, states]
-        bases.append(("cotangent", f"cotangent + {image if layout.kernels.merge is None else partial}"))
+        bases.append(("cotangent", f"cotangent + {image if layout.kernels.merge is None else output}"))
         for stream in layout.summed_streams:
-            gradient = f"g_{stream.name}"
-            bases.append((gradient, f"{gradient} + {partial if layout.mode == 'partials' else image}"))
-            bases += [(f"running_{stream.name}", f"running_{stream.name} + {image}")] * (layout.mode == "turns")
-        if layout.uniform_streams:
-            row = cells * layout.directions * layout.sum_width
-            bases.append(("sums", f"sums + (i_block.to(tl.int64) * batch + i_b) * {row}{_plus(k * layout.sum_width)}"))
+            gradient, running = argument_name("g", stream.name), argument_name("running", stream.name)
+            place = self._map_place(k, partial=layout.mode == "partials", stacked=False)
+            bases.append((gradient, f"{gradient} + {place}"))
+            bases += [(running, f"{running} + {image}")] * (layout.mode == "turns")
+        for pointer, row, aside in self._sum_arrays():
+            place = f"(i_block.to(tl.int64) * batch + i_b) * {row}{plus(k * aside)}"
+            bases.append((pointer, f"{pointer} + {place}"))
         return [*bases, states]
+
+    def _place(self, stream: Stream, k: int) -> str:
+        """Where a stream begins for direction k."""
+        layout = self.layout
+        image = "" if stream.route == TIME else f" + i_b * {layout.rows * layout.row(stream)}"
+        lane, first = (" + o_c", layout.groups[k][0]) if stream.lanes else ("", 0)
+        return image + lane + plus(first + k * layout.step_aside(stream))
+
+    def _map_place(self, k: int, partial: bool, stacked: bool = True) -> str:
+        """Where direction k begins in a map of an image: in one for all, in its own, or beside the others' in every row."""
+        layout = self.layout
+        if partial and k:
+            return f"(i_b + {k} * batch.to(tl.int64)) * (R * C) + o_c"
+        if stacked and layout.kernels.stacked:
+            return f"i_b * (R * K * C) + o_c{plus(k * layout.shape.channels)}"
+        return f"i_b * (R * C) + o_c{plus(layout.groups[k][0])}"
+
+    def _sum_arrays(self) -> list[tuple[str, int, int]]:
+        """Arrays of sums over the channels: their elements per image, and from one direction to the next."""
+        layout, found = self.layout, []
+        if layout.uniform_streams:
+            found.append(("sums", layout.rows * layout.directions * layout.sum_width, layout.sum_width))
+        if layout.timed_streams:
+            aside = layout.steps * layout.timed_width
+            found.append(("timed", layout.directions * aside, aside))
+        return found
 
     def _write_start(self, writer: Writer, k: int) -> None:
         """Parameters, and everything carried, at zero."""
         if self.parameters:
-            pointers = [f"p_{a.of.name}" for a in self.kernel.parameters]
-            writer.assigned(self.parameters, f"{self.reader}(", [*self._read_pointers(pointers), str(k), "i_block"])
+            split = self.layout.kernels.split is not None
+            whose = [str(number) for number in (self.layout.groups[k] if split else (k,))]
+            writer.assigned(self.parameters, f"{self.reader}(", [*self._read_pointers(), *whose, "i_block"])
         for name in self._carried():
             writer.line(f"{name} = tl.zeros([LANES], tl.{self.layout.shape.compute})")
 
-    def _read_pointers(self, pointers: Sequence[str]) -> list[str]:
+    def _read_pointers(self) -> list[str]:
         """The pointers that the reader takes: those of parameters that something needs."""
+        pointers = {name: argument_name("p", a.of.name) for a in self.kernel.parameters for name in a.names}
+        loads = [Statement(name, "", frozenset((pointer,))) for name, pointer in pointers.items()]
         lets = _lets(self.kernel.prologue, self.layout.shape.compute)
-        loads = [Statement(n, "", frozenset((f"p_{a.of.name}",))) for a in self.kernel.parameters for n in a.names]
         read = {name for statement in needed([*loads, *lets], self.parameters) for name in statement.reads}
-        return [pointer for pointer in pointers if pointer in read]
+        return [pointer for pointer in dict.fromkeys(pointers.values()) if pointer in read]
 
     def _carried(self) -> list[str]:
         """What goes from chunk to chunk, by the names the kernel has for it."""
@@ -195,19 +228,21 @@ class Program:
         return list(self.kernel.states)
 
     def _write_table(self, writer: Writer, k: int) -> None:
-        cells, layout = self.layout.shape.cells, self.layout
-        whole = cells // self.steps
-        at_rest = {"table": f"table + {k * cells + whole * self.steps}", "states": self._states_at(str(whole))}
-        if self.backward and self.rest:
-            self._write_call(writer, self.rest, k, at_rest)
+        layout = self.layout
+        first = k * layout.steps
+        whole, left = divmod(layout.lengths[k], self.steps)
+        done, rest = whole * self.steps, self.rests.get(left)
+        at_rest = {"table": f"table + {first + done}", "states": self._states_at(str(whole)), "i_step": str(done)}
+        if self.backward and rest:
+            self._write_call(writer, rest, k, at_rest)
         if whole:
             with writer.block(f"for i in range({whole}):"):
                 number = f"({whole - 1} - i)" if self.backward else "i"
                 wide = f"{number}.to(tl.int64)" if layout.wide else number
-                first = f"table + {k * cells} + {number} * {self.steps}"
-                self._write_call(writer, self.chunk, k, {"table": first, "states": self._states_at(wide)})
-        if not self.backward and self.rest:
-            self._write_call(writer, self.rest, k, at_rest)
+                places = {"table": f"table + {first} + {number} * {self.steps}", "states": self._states_at(wide)}
+                self._write_call(writer, self.chunk, k, {**places, "i_step": f"{wide} * {self.steps}"})
+        if not self.backward and rest:
+            self._write_call(writer, rest, k, at_rest)
 
     def _write_nest(self, writer: Writer, k: int, walk: Walk) -> None:
         wide = ", tl.int64" if self.layout.wide else ", tl.int32"
@@ -242,6 +277,7 @@ class Program:
             places = {
                 "o_cell": f"o_start {'-' if stride < 0 else '+'} {number} * {steps * abs(stride)}",
                 "states": self._states_at("i_chunk"),
+                "i_step": f"i_chunk * {steps}",
                 "STRIDE": str(stride),
             }
             self._write_call(writer, self.chunk, k, places)
@@ -251,7 +287,7 @@ class Program:
     def _states_at(self, number: str) -> str:
         """Where the saved states of the `number`-th chunk of this kernel begin."""
         layout = self.layout
-        size = layout.states * layout.shape.channels * (self.steps // layout.schedule.backward_chunk)
+        size = layout.states * layout.widest * (self.steps // layout.schedule.backward_chunk)
         return f"states + {number} * {size}"
 
     def _write_call(self, writer: Writer, function: ChunkFunction, k: int, places: dict[str, str]) -> None:
@@ -273,16 +309,19 @@ class Program:
         writer.statements(_lets(kernel.epilogue, layout.shape.compute))
         mask = ", mask=m_c" if layout.tail else ""
         for gradient in kernel.parameter_gradients:
-            pointer, width = f"g_{gradient.of.name}", gradient.of.width
-            row = f"((i_b * K + {k}) * C + o_c)" + (f" * {width}" if width > 1 else "")
+            pointer, width = argument_name("g", gradient.of.name), gradient.of.width
+            row = self._gradient_row(gradient.of, k) + (f" * {width}" if width > 1 else "")
             for element, atom in enumerate(gradient.atoms):
                 value = atom if isinstance(atom, str) else f"tl.full([LANES], {atom!r}, tl.{layout.shape.compute})"
                 place = f"{pointer} + {row}" + (f" + {element}" if element else "")
                 writer.line(f"tl.store({place}, {value}{mask})")
 
-
-def _plus(offset: int) -> str:
-    return f" + {offset}" if offset else ""
+    def _gradient_row(self, parameter: Parameter, k: int) -> str:
+        """The row of a channel in an image's part of a parameter's gradient, which has a row per direction and channel."""
+        if self.layout.kernels.split is None:
+            return f"((i_b * K + {k}) * C + o_c)"
+        first, count = self.layout.groups[k]
+        return f"((i_b * K + {k}) * {count} + o_c)" if parameter.shared else f"(i_b * C + o_c{plus(first)})"
 
 
 def _lets(lets: Sequence[Let], compute: str) -> list[Statement]:

@@ -6,13 +6,14 @@ In: an expression, the dialect of its place and the rules for its names. Out: fi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, assert_never
 
 from scanlang.check.findings import Findings
 from scanlang.errors import NotAllowedHere, WrongCall
 from scanlang.source import Span
-from scanlang.syntax.nodes import Binary, Call, Expr, Name, Negative, Number, Sum
+from scanlang.syntax.never import refusal_of_function
+from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Number, Sum
 
 COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!="})
 UNARY = ("exp", "log", "sqrt", "sigmoid", "silu", "softplus", "tanh", "relu", "gelu", "abs")
@@ -30,6 +31,7 @@ class Dialect:
     functions: Mapping[str, tuple[str, ...]]
     instead: Mapping[str, str]
     sums: bool = False
+    cell_means: bool = False
     integers: bool = False
 
 
@@ -53,6 +55,7 @@ MERGE = Dialect(
     functions=RECURRENCE.functions,
     instead={"//": "use `/`: a merge computes in real numbers"},
     sums=True,
+    cell_means=True,
 )
 SIZE = Dialect(
     place="a size",
@@ -101,7 +104,8 @@ def check_expression(
             check_expression(expr.left, dialect, names, findings, bound)
             check_expression(expr.right, dialect, names, findings, bound)
         case Call():
-            check_call(expr, dialect, findings)
+            if not check_call(expr, dialect, findings):
+                return
             for argument in expr.arguments:
                 check_expression(argument, dialect, names, findings, bound)
         case Sum():
@@ -110,6 +114,14 @@ def check_expression(
                 return
             names.check_binder(expr, bound)
             check_expression(expr.body, dialect, names, findings, bound | {expr.index})
+        case CellMean():
+            if not dialect.cell_means:
+                word = Span(expr.span.source, expr.span.start, expr.span.start + len("mean"))
+                instead = "it stands in a `merge`, and in no other mean"
+                findings.report(NotAllowedHere(word, "mean(cells: ...)", dialect.place, instead))
+                return
+            inside = replace(dialect, place="a mean over cells", cell_means=False)
+            check_expression(expr.body, inside, names, findings, bound)
         case _:
             assert_never(expr)
 
@@ -121,20 +133,25 @@ def operator_span(expr: Binary) -> Span:
     return Span(source, found, found + len(expr.operator)) if found >= 0 else expr.span
 
 
-def check_call(call: Call, dialect: Dialect, findings: Findings) -> None:
-    """The function exists in this place and has its number of arguments."""
+def check_call(call: Call, dialect: Dialect, findings: Findings) -> bool:
+    """The function exists in this place and has its number of arguments; False if these need no look of their own."""
     expected = dialect.functions.get(call.function)
     if expected is None:
         name_span = Span(call.span.source, call.span.start, call.span.start + len(call.function))
+        refused = refusal_of_function(call.function, name_span) if dialect is RECURRENCE else None
+        if refused is not None:
+            findings.refuse(refused)
+            return False
         findings.unknown("function", call.function, tuple(dialect.functions), name_span)
-        return
+        return True
     usage = f"{call.function}({', '.join(expected)})"
     if len(call.arguments) != len(expected):
         findings.report(WrongCall(call.span, call.function, usage, counted(len(call.arguments))))
-        return
+        return True
     if call.function == "where" and not is_comparison(call.arguments[0]):
         problem = "this is a value, not a comparison"
         findings.report(WrongCall(call.arguments[0].span, call.function, usage, problem))
+    return True
 
 
 def is_comparison(expr: Expr) -> bool:
@@ -157,7 +174,7 @@ def parts(expr: Expr) -> tuple[Expr, ...]:
             return (expr.left, expr.right)
         case Call():
             return expr.arguments
-        case Sum():
+        case Sum() | CellMean():
             return (expr.body,)
         case _:
             assert_never(expr)

@@ -17,6 +17,7 @@ class Findings:
     reporter: Reporter
     count: int = 0
     unknown_names: set[tuple[str, str]] = field(default_factory=set)
+    refused: set[type[Diagnostic]] = field(default_factory=set)
 
     @property
     def none(self) -> bool:
@@ -25,6 +26,13 @@ class Findings:
     def report(self, diagnostic: Diagnostic) -> None:
         self.count += 1
         self.reporter.report(diagnostic)
+
+    def refuse(self, diagnostic: Diagnostic) -> None:
+        """Report what is no scan along orders: each idea once, since it takes several words."""
+        self.count += 1
+        if type(diagnostic) not in self.refused:
+            self.reporter.report(diagnostic)
+        self.refused.add(type(diagnostic))
 
     def unknown(
         self,

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path, PurePath, PureWindowsPath
 
 from scanlang.diagnostics import Reporter, ScanError
 from scanlang.errors import ImportNeedsFile, ImportNotFound, ImportOutside
+from scanlang.library import library, library_source
 from scanlang.source import Source
 from scanlang.syntax.build import build_syntax
 from scanlang.syntax.nodes import Import, Program
 from scanlang.syntax.parse import parse_text
-from scanlang.syntax.text import decode_source, read_source
+from scanlang.syntax.text import read_source
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,6 @@ def find_in_library(node: Import, reporter: Reporter) -> Place | None:
     return None
 
 
-def library() -> tuple[str, ...]:
-    """The files of the standard library, as they are imported: `std.selective`."""
-    files = resources.files("scanlang.std").iterdir()
-    return tuple(sorted(f"std.{file.name[: -len('.scan')]}" for file in files if file.name.endswith(".scan")))
-
-
 def outside(path: str, folder: Path) -> str | None:
     """Why `path` leads out of the folder, or None."""
     if Path(path).is_absolute() or PureWindowsPath(path).anchor or PureWindowsPath(path).drive:
@@ -118,11 +112,6 @@ def file_source(node: Import, place: Place) -> Source:
     if path.exists() and not path.is_file():
         raise OSError("it is no file")
     return read_source(path, place.shown)
-
-
-def library_source(key: str) -> Source:
-    name = f"{key.removeprefix('std.')}.scan"
-    return decode_source(f"std/{name}", (resources.files("scanlang.std") / name).read_bytes())
 
 
 def library_programs() -> Iterator[tuple[str, Program]]:

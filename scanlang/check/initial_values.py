@@ -1,7 +1,7 @@
 """The initial value of a parameter: which names and draws it may use, and that it is a finite number.
 
-In: a `param` with its `= ...`. Out: findings. Values are tried at the first two values of each index, with every draw
-at the middle of its range; the draws themselves are made where a module is built.
+In: a `param` with its `= ...`. Out: findings. Values are tried at the first two values of each index (all of `label`),
+with every draw at the middle of its range; the draws themselves are made where a module is built.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import assert_never
 
 from scanlang.check.expressions import INITIAL, check_expression, names_in, parts
 from scanlang.check.findings import Findings
+from scanlang.check.program import LABEL, LABELS
 from scanlang.errors import BadInitial, IndexMisused
-from scanlang.syntax.nodes import Binary, Call, Expr, Name, Negative, Number, Operand, Sum
+from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Number, Operand, Sum
 
 DRAWS = frozenset({"uniform", "loguniform", "normal"})
 
@@ -77,9 +78,10 @@ def has_draw(expr: Expr) -> bool:
 
 
 def check_finite(operand: Operand, initial: Expr, findings: Findings) -> None:
-    for step in (0, 1):
-        if value_at(initial, dict.fromkeys(operand.indices, float(step))) is None:
-            where = " and ".join(f"{index} = {step}" for index in operand.indices)
+    for step in range(len(LABELS) if LABEL in operand.indices else 2):
+        at = {index: step if index == LABEL else min(step, 1) for index in operand.indices}
+        if value_at(initial, at) is None:
+            where = " and ".join(f"{index} = {value}" for index, value in at.items())
             reason = f"it is not a finite number at {where}" if where else "it is not a finite number"
             findings.report(BadInitial(initial.span, operand.name, reason))
             return
@@ -106,8 +108,8 @@ def evaluate(expr: Expr, indices: Mapping[str, float]) -> float:
             return operate(expr.operator, evaluate(expr.left, indices), evaluate(expr.right, indices))
         case Call():
             return call(expr.function, [evaluate(argument, indices) for argument in expr.arguments])
-        case Sum():
-            raise ValueError("an initial value has no sum")
+        case Sum() | CellMean():
+            raise ValueError("an initial value has no sum and no mean")
         case _:
             assert_never(expr)
 

@@ -14,7 +14,7 @@ from scanlang.check.expressions import mentions
 from scanlang.check.findings import Findings
 from scanlang.errors import NotDiagonal, NotLinear
 from scanlang.source import Span
-from scanlang.syntax.nodes import Binary, Call, Expr, Name, Negative, Number, Sum
+from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Number, Sum
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def split_expression(expr: Expr, state: StateEntry) -> Split:
             return Split(summed(inner.decay, expr), summed(inner.drive, expr))
         case Number():
             return Split(None, expr)
+        case CellMean():
+            raise ValueError("a recurrence has no mean over cells")
         case _:
             assert_never(expr)
 
@@ -105,14 +107,19 @@ def split_binary(expr: Binary, state: StateEntry) -> Split:
 def split_product(expr: Binary, state: StateEntry) -> Split:
     left_has, right_has = mentions(expr.left, state.name), mentions(expr.right, state.name)
     if left_has and right_has:
-        both_bare = isinstance(expr.left, Name) and isinstance(expr.right, Name)
-        reason = f"`{state.text}` squared" if both_bare else f"`{state.text}` multiplied by itself"
-        raise state.refuse(expr.span, reason)
+        raise state.refuse(expr.span, self_product(expr, state))
     if left_has:
         left = split_expression(expr.left, state)
         return Split(product(left.decay, expr.right, expr.span), product(left.drive, expr.right, expr.span))
     right = split_expression(expr.right, state)
     return Split(product(expr.left, right.decay, expr.span), product(expr.left, right.drive, expr.span))
+
+
+def self_product(expr: Binary, state: StateEntry) -> str:
+    if isinstance(expr.left, Name) and isinstance(expr.right, Name):
+        return f"`{state.text}` squared"
+    gates = [side for side in (expr.left, expr.right) if isinstance(side, Call) and side.function != "where"]
+    return f"a gate that reads `{state.text}`" if gates else f"`{state.text}` multiplied by itself"
 
 
 def split_call(expr: Call, state: StateEntry) -> Split:

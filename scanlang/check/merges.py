@@ -1,41 +1,74 @@
-"""A merge expression: the outputs `y[0]`, `y[1]` ... of the directions and the inputs of the scan.
+"""A merge expression: the outputs `y[0]`, `y[1]` ... of the directions, the inputs of the scan, and the layers it uses.
 
-In: the clause, the number of directions (None if that is unknown after findings) and the scan's inputs. Out: findings,
-and which inputs the merge uses.
+In: the clause, how many directions each layer has (None if that is unknown after findings), the scan's inputs and used
+layers. Out: findings, and what the merge names.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
-from scanlang.check.expressions import MERGE, check_expression
+from scanlang.check.expressions import MERGE, check_expression, parts
 from scanlang.check.findings import Findings
-from scanlang.errors import DirectionOutOfRange, DirectionsUnused, IndexMisused, IndexShadowed, ReservedName
-from scanlang.syntax.nodes import Expr, Merge, Name, Negative, Number, Sum
+from scanlang.errors import DirectionOutOfRange, DirectionsUnused, IndexMisused, IndexShadowed, ReservedName, WrongCall
+from scanlang.syntax.nodes import Call, CellMean, Expr, Merge, Name, Negative, Number, Sum
 
 OUTPUTS = "y"
 
 
-def check_merge(merge: Merge, count: int | None, inputs: tuple[str, ...], findings: Findings) -> frozenset[str]:
-    """The inputs that the merge uses; `sum` and `mean` use none."""
+def check_merge(
+    merge: Merge, counts: tuple[int, ...] | None, inputs: tuple[str, ...], layers: tuple[str, ...], findings: Findings
+) -> frozenset[str]:
+    """The inputs and layers that the merge uses; `sum`, `mean`, `max`, `concat` and `weighted` use none."""
     if isinstance(merge.rule, str):
         return frozenset()
     before = findings.count
-    names = MergeNames(count, inputs, findings)
-    check_expression(merge.rule, MERGE, names, findings)
-    if findings.count == before and count is not None and not names.all_directions:
-        unused = tuple(k for k in range(count) if k not in names.directions)
+    names = MergeNames(counts, inputs, layers, findings)
+    functions = {**MERGE.functions, **dict.fromkeys(layers, ("value",))}
+    check_expression(merge.rule, replace(MERGE, functions=functions), names, findings)
+    check_means(merge.rule, findings)
+    if findings.count == before and counts is not None and not names.all_directions:
+        check_all_used(merge, counts, names.directions, findings)
+    return frozenset(names.used) | {call.function for call in calls(merge.rule) if call.function in layers}
+
+
+def check_all_used(merge: Merge, counts: tuple[int, ...], used: set[int], findings: Findings) -> None:
+    """Of every layer; the first that has an unused direction is said."""
+    for layer, count in enumerate(counts):
+        unused = tuple(k for k in range(count) if k not in used)
         if unused:
-            findings.report(DirectionsUnused(merge.span, unused, count))
-    return frozenset(names.used)
+            findings.report(DirectionsUnused(merge.span, unused, count, layer if len(set(counts)) > 1 else None))
+            return
+
+
+def check_means(expr: Expr, findings: Findings) -> None:
+    """A mean over cells is of something that cells have."""
+    if isinstance(expr, CellMean) and is_constant(expr):
+        problem = "this is the same in every cell"
+        findings.report(WrongCall(expr.body.span, "mean", "mean(cells: value)", problem))
+    for part in parts(expr):
+        check_means(part, findings)
+
+
+def is_constant(expr: Expr) -> bool:
+    return not isinstance(expr, Name) and all(is_constant(part) for part in parts(expr))
+
+
+def calls(expr: Expr) -> Iterator[Call]:
+    if isinstance(expr, Call):
+        yield expr
+    for part in parts(expr):
+        yield from calls(part)
 
 
 @dataclass
 class MergeNames:
     """The rules for names in a merge, and what was used."""
 
-    count: int | None
+    counts: tuple[int, ...] | None
     inputs: tuple[str, ...]
+    layers: tuple[str, ...]
     findings: Findings
     used: set[str] = field(default_factory=set)
     directions: set[int] = field(default_factory=set)
@@ -47,6 +80,8 @@ class MergeNames:
         elif name.name in bound:
             reason = "it only counts the directions"
             self.findings.report(IndexMisused(name.span, name.name, "is an index, not a value", reason))
+        elif name.name in self.layers and name.name not in self.inputs:
+            self.findings.report(WrongCall(name.span, name.name, f"{name.name}(value)", "a layer is called"))
         elif name.name not in self.inputs:
             self.findings.unknown("name", name.name, (OUTPUTS, *self.inputs), name.span)
         elif name.indices:
@@ -75,12 +110,14 @@ class MergeNames:
     def check_number(self, index: Number) -> None:
         number = int(index.value)
         self.directions.add(number)
-        if self.count is not None and number >= self.count:
+        if self.counts is not None and number >= min(self.counts):
             self.out_of_range(index)
 
     def out_of_range(self, index: Expr) -> None:
-        if self.count is not None:
-            self.findings.report(DirectionOutOfRange(index.span, index.span.text, self.count))
+        if self.counts is not None:
+            fewest = min(self.counts)
+            layer = self.counts.index(fewest) if len(set(self.counts)) > 1 else None
+            self.findings.report(DirectionOutOfRange(index.span, index.span.text, fewest, layer))
 
     def check_binder(self, node: Sum, bound: frozenset[str]) -> None:
         if node.index in bound:

@@ -1,48 +1,46 @@
-"""The orders of a file: names resolved and inlined, axes as numbers, the structure of walks checked.
+"""The orders of a file: names resolved and inlined, axes as numbers, calls and the structure of walks checked.
 
 In: the definitions as written and the imported orders. Out: a `CheckedOrder` each, or None after findings. Whether an
-order visits every cell exactly once is not decided here (a walk of the right structure does; formulas are tried later).
+order visits every cell exactly once is not decided here (a walk of the right structure does; the others are tried later).
 """
 
 from __future__ import annotations
 
+import keyword
 from dataclasses import dataclass, field
+from functools import cache
 from typing import assert_never
 
-from scanlang.check.expressions import FORMULA, check_expression, counted
+from scanlang.check.expressions import FORMULA, check_expression
 from scanlang.check.findings import Findings
-from scanlang.check.program import CheckedOrder, FlipOrder, FormulaOrder, ReverseOrder, TransposeOrder, WalkOrder, Whole
+from scanlang.check.named_orders import CURVES, NAMED, TWO_AXES, WALKS, WRITTEN, curve_named, walk_named
+from scanlang.check.order_arguments import Arguments
+from scanlang.check.order_calls import FUNCTIONS
+from scanlang.check.order_tree import excess
+from scanlang.check.program import CheckedOrder, FormulaOrder, GivenOrder
+from scanlang.check.refused import refusal
+from scanlang.check.tables import Tables
 from scanlang.check.walks import check_walk
+from scanlang.diagnostics import Diagnostic, Reporter
 from scanlang.errors import (
     FormulaCell,
     IndexMisused,
-    NotSupportedYet,
+    OrderNeedsAxes,
     RecursiveOrder,
     ReservedName,
     TooMany,
     WrongCall,
+    closest,
 )
+from scanlang.library import library_source
 from scanlang.limits import LIMITS
 from scanlang.source import Span
-from scanlang.syntax.later import LATER_ORDERS
-from scanlang.syntax.nodes import (
-    FormulaDefinition,
-    Name,
-    Number,
-    OrderCall,
-    OrderDefinition,
-    OrderExpr,
-    OrderName,
-    Sum,
-    Walk,
-)
+from scanlang.syntax import nodes
+from scanlang.syntax.build import build_syntax
+from scanlang.syntax.nodes import FormulaDefinition, Name, OrderCall, OrderDefinition, OrderExpr, OrderName, Sum, Walk
+from scanlang.syntax.parse import parse_text
 
-NAMED = {
-    "raster": (Whole(0, ""), Whole(1, "")),
-    "columns": (Whole(1, ""), Whole(0, "")),
-    "snake": (Whole(0, ""), Whole(1, "~")),
-}
-FUNCTIONS = {"reverse": "reverse(order)", "transpose": "transpose(order)", "flip": "flip(order, axis)"}
+LIBRARY = "std.orders"
 
 
 @dataclass(frozen=True)
@@ -64,15 +62,20 @@ class FormulaNames:
 
 @dataclass
 class OrderResolver:
-    """Resolves the orders of one file. `imported` and `resolved` hold None for an order with findings of its own."""
+    """Resolves the orders of one file. `imported` and `resolved` hold None for an order with findings of its own.
+
+    `chain` holds the definitions that are being resolved, `depth` counts the calls inside each other.
+    """
 
     axes: tuple[str, ...]
     definitions: dict[str, OrderDefinition | FormulaDefinition]
     imported: dict[str, CheckedOrder | None]
     names_complete: bool
     findings: Findings
+    tables: Tables = field(default_factory=Tables)
     resolved: dict[str, CheckedOrder | None] = field(default_factory=dict)
     chain: list[str] = field(default_factory=list)
+    depth: int = 0
 
     def define(self, name: str) -> CheckedOrder | None:
         """The order that this file defines under `name`."""
@@ -89,9 +92,21 @@ class OrderResolver:
             self.resolved[name] = None
             return None
         self.chain.append(name)
-        order = self.formula(definition) if isinstance(definition, FormulaDefinition) else self.order(definition.value)
+        order = self.defined(definition)
         self.chain.pop()
         return self.resolved.setdefault(name, order)
+
+    def defined(self, definition: OrderDefinition | FormulaDefinition) -> CheckedOrder | None:
+        if isinstance(definition, FormulaDefinition):
+            return self.formula(definition)
+        if not isinstance(definition.value, nodes.GivenOrder):
+            return self.order(definition.value)
+        if keyword.iskeyword(definition.name):
+            kind = "an order given at run time"
+            finding = ReservedName(definition.name_span, kind, definition.name, "Python reserves this word")
+            self.findings.report(finding)
+            return None
+        return GivenOrder(definition.name, definition.value.span)
 
     def order(self, expr: OrderExpr) -> CheckedOrder | None:
         """Resolve an order expression; None after a finding."""
@@ -101,7 +116,7 @@ class OrderResolver:
             case OrderName():
                 return self.named(expr)
             case OrderCall():
-                return self.bounded(self.call(expr))
+                return self.call(expr)
             case _:
                 assert_never(expr)
 
@@ -110,58 +125,65 @@ class OrderResolver:
             return self.define(expr.name)
         if expr.name in self.imported:
             return self.imported[expr.name]
+        if expr.name in WALKS:
+            return walk_named(expr.name, len(self.axes), expr.span)
         if expr.name in NAMED:
-            return WalkOrder(NAMED[expr.name], expr.span)
-        if expr.name in LATER_ORDERS:
-            self.findings.report(NotSupportedYet(expr.span, f"the order `{expr.name}`"))
-        elif self.names_complete:
-            known = (*self.definitions, *self.imported, *NAMED)
-            self.findings.unknown("order", expr.name, tuple(dict.fromkeys(known)), expr.span)
+            return self.curve(expr)
+        if self.names_complete:
+            self.unknown(expr)
         return None
 
+    def curve(self, expr: OrderName) -> CheckedOrder | None:
+        if len(self.axes) != TWO_AXES:
+            self.findings.report(OrderNeedsAxes(expr.span, expr.name, "two axes", self.axes))
+            return None
+        return curve_named(expr.name, expr.span) if expr.name in CURVES else written_order(expr.name)
+
+    def unknown(self, expr: OrderName) -> None:
+        function = FUNCTIONS.get(expr.name)
+        refused = self.refused(expr.name, expr.span)
+        if function is not None:
+            self.findings.report(WrongCall(expr.span, expr.name, function.shown(self.axes), "no argument given"))
+        elif refused is not None:
+            self.findings.report(refused)
+        else:
+            known = (*self.definitions, *self.imported, *NAMED)
+            self.findings.unknown("order", expr.name, tuple(dict.fromkeys(known)), expr.span)
+
+    def refused(self, name: str, span: Span) -> Diagnostic | None:
+        """A word that is refused, unless it looks like a slip of a name of the program's own."""
+        return None if closest(name, (*self.definitions, *self.imported)) else refusal(name, span)
+
     def call(self, expr: OrderCall) -> CheckedOrder | None:
-        if expr.function not in FUNCTIONS:
-            span = Span(expr.span.source, expr.span.start, expr.span.start + len(expr.function))
-            self.findings.unknown("function on orders", expr.function, tuple(FUNCTIONS), span)
+        function = FUNCTIONS.get(expr.function)
+        if function is None:
+            self.unknown_function(expr)
             return None
-        wanted = 2 if expr.function == "flip" else 1
-        if len(expr.arguments) != wanted:
-            self.wrong_call(expr, expr.span, counted(len(expr.arguments)))
+        if self.depth >= LIMITS.nesting:
+            self.findings.report(TooMany(expr.span, "orders built on orders", LIMITS.nesting))
             return None
-        inner = expr.arguments[0]
-        if isinstance(inner, Number):
-            self.wrong_call(expr, inner.span, "this is a number, not an order")
-            return None
-        return self.apply(expr, self.order(inner))
+        self.depth += 1
+        usage = function.shown(self.axes)
+        order = function.call(Arguments(expr, usage, self.axes, self.order, self.tables, self.findings))
+        self.depth -= 1
+        return None if order is None else self.bounded(order)
 
-    def apply(self, expr: OrderCall, inner: CheckedOrder | None) -> CheckedOrder | None:
-        if expr.function == "flip":
-            axis = self.axis(expr, expr.arguments[1])
-            return None if inner is None or axis is None else FlipOrder(inner, axis, expr.span)
-        if inner is None:
-            return None
-        return ReverseOrder(inner, expr.span) if expr.function == "reverse" else TransposeOrder(inner, expr.span)
+    def unknown_function(self, call: OrderCall) -> None:
+        span = Span(call.span.source, call.span.start, call.span.start + len(call.function))
+        refused = self.refused(call.function, span)
+        if call.function in (*self.definitions, *self.imported, *NAMED):
+            self.findings.report(WrongCall(span, call.function, call.function, "an order takes no arguments"))
+        elif refused is not None:
+            self.findings.report(refused)
+        else:
+            self.findings.unknown("function on orders", call.function, tuple(FUNCTIONS), span)
 
-    def axis(self, call: OrderCall, argument: OrderExpr | Number) -> int | None:
-        if not isinstance(argument, OrderName):
-            self.wrong_call(call, argument.span, "this is not an axis")
-            return None
-        if argument.name not in self.axes:
-            self.findings.unknown("axis", argument.name, self.axes, argument.span)
-            return None
-        return self.axes.index(argument.name)
-
-    def wrong_call(self, call: OrderCall, span: Span, given: str) -> None:
-        self.findings.report(WrongCall(span, call.function, FUNCTIONS[call.function], given))
-
-    def bounded(self, order: CheckedOrder | None) -> CheckedOrder | None:
+    def bounded(self, order: CheckedOrder) -> CheckedOrder | None:
         """An order made of too many others is refused, since every later pass goes through all of them."""
-        depth, inner = 0, order
-        while isinstance(inner, ReverseOrder | TransposeOrder | FlipOrder):
-            depth, inner = depth + 1, inner.of
-        if order is None or depth <= LIMITS.nesting:
+        found = excess(order)
+        if found is None:
             return order
-        self.findings.report(TooMany(order.span, "orders built on orders", LIMITS.nesting))
+        self.findings.report(TooMany(order.span, *found))
         return None
 
     def formula(self, definition: FormulaDefinition) -> CheckedOrder | None:
@@ -179,3 +201,22 @@ class OrderResolver:
         if self.findings.count > before:
             return None
         return FormulaOrder(definition.parameter, self.axes, definition.cell, definition.cell_span)
+
+
+@cache
+def written_order(name: str) -> CheckedOrder | None:
+    """A named order that `std/orders.scan` defines, on two axes."""
+    return library_orders().define(name)
+
+
+@cache
+def library_orders() -> OrderResolver:
+    source = library_source(LIBRARY)
+    program = build_syntax(parse_text(source), source)
+    definitions = {
+        item.name: item
+        for item in program.items
+        if isinstance(item, OrderDefinition | FormulaDefinition) and item.name in WRITTEN
+    }
+    (axes,) = (tuple(axis.name for axis in item.axes) for item in program.items if isinstance(item, nodes.Grid))
+    return OrderResolver(axes, definitions, {}, names_complete=True, findings=Findings(Reporter()))

@@ -5,7 +5,7 @@ Expressions stay the syntax's (`scanlang.syntax.nodes.Expr`), every name in them
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from scanlang.source import Span
@@ -82,7 +82,7 @@ class ReverseOrder:
 
 @dataclass(frozen=True)
 class TransposeOrder:
-    """The same walk on the transposed grid: step t visits (c, r) where the order on the w × h grid visits (r, c)."""
+    """On the grid with its last two axes exchanged: where the order inside visits (r, c) of w × h cells, this visits (c, r)."""
 
     of: CheckedOrder
     span: Span = field(compare=False, repr=False)
@@ -97,15 +97,156 @@ class FlipOrder:
     span: Span = field(compare=False, repr=False)
 
 
-CheckedOrder = WalkOrder | FormulaOrder | ReverseOrder | TransposeOrder | FlipOrder
+@dataclass(frozen=True)
+class CurveOrder:
+    """A named order of two axes that is no walk and no formula: its table is made for each size (`maps/curves.py`)."""
+
+    name: Literal["diagonal", "zigzag", "spiral", "hilbert", "morton"]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class RandomOrder:
+    """`random(7)`: the same permutation on every machine."""
+
+    seed: int
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class TableOrder:
+    """`table("mine.npy")`: for grids of `shape`, or with as many cells as a `shape` of one axis.
+
+    `cells` are the visited cells in time, int64 little-endian (a file of one axis holds them as they are, one with the
+    grid's axes holds the step of every cell and was turned round).
+    """
+
+    file: str
+    shape: tuple[int, ...]
+    cells: bytes = field(repr=False)
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class GivenOrder:
+    """`order o = input`: a permutation per image, `(B, L)`, an argument of the operator called `name`."""
+
+    name: str
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class ShiftOrder:
+    """Rolled: where the order inside visits (r, c) this visits ((r + dr) % h, (c + dc) % w)."""
+
+    of: CheckedOrder
+    offsets: tuple[int, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+Pad = Literal["skip", "decay"]
+
+
+@dataclass(frozen=True)
+class WindowOrder:
+    """`outer` over windows of `sizes` cells, `inner` in each.
+
+    `skip`: windows at the end are ragged. `decay`: they are whole, and steps outside the grid are pads.
+    """
+
+    inner: CheckedOrder
+    sizes: tuple[Size, ...]
+    outer: CheckedOrder
+    pad: Pad
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class DilateOrder:
+    """`of` on the grid of the cells phase + every * i along each axis.
+
+    With `decay` there are ceil(length / every) of them along each, those outside the grid being pads.
+    """
+
+    of: CheckedOrder
+    every: int
+    phase: tuple[int, ...]
+    pad: Pad
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class ConcatOrder:
+    """One after the other, in one sequence."""
+
+    parts: tuple[CheckedOrder, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class InterleaveOrder:
+    """A step of each in turn; longer ones go on alone."""
+
+    parts: tuple[CheckedOrder, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class ResetOrder:
+    """State and conv start anew where the coordinate along an axis, or the window, changes."""
+
+    of: CheckedOrder
+    every: int | Literal["window"]
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Token:
+    """`cls at middle`; `number` goes with `index` (before that step), `every` (after so many steps) and `spread` (so many)."""
+
+    name: str
+    place: Literal["head", "middle", "tail", "index", "every", "spread"]
+    number: Size = 0
+
+
+@dataclass(frozen=True)
+class InsertOrder:
+    """Extra steps, for tokens. Places count the steps of the order inside."""
+
+    of: CheckedOrder
+    tokens: tuple[Token, ...]
+    span: Span = field(compare=False, repr=False)
+
+
+CheckedOrder = (
+    WalkOrder
+    | FormulaOrder
+    | CurveOrder
+    | RandomOrder
+    | TableOrder
+    | GivenOrder
+    | ReverseOrder
+    | TransposeOrder
+    | FlipOrder
+    | ShiftOrder
+    | WindowOrder
+    | DilateOrder
+    | ConcatOrder
+    | InterleaveOrder
+    | ResetOrder
+    | InsertOrder
+)
 
 
 @dataclass(frozen=True)
 class CheckedOperand:
-    """A declared name; its last dimensions run over `indices`. `initial` only for parameters."""
+    """A declared name; its last dimensions run over `indices`. `initial` only for parameters.
+
+    A `shared param` has no channels; the first of its indices may be `label`, the label of the step.
+    """
 
     name: str
-    kind: Literal["input", "shared", "param"]
+    kind: Literal["input", "shared", "param", "shared param"]
     indices: tuple[str, ...]
     initial: Expr | None
     span: Span = field(compare=False, repr=False)
@@ -147,17 +288,23 @@ class CheckedRecurrence:
     readout: str
     span: Span = field(compare=False, repr=False)
 
-    def of_kind(self, kind: Literal["input", "shared", "param"]) -> tuple[CheckedOperand, ...]:
+    def of_kind(self, kind: Literal["input", "shared", "param", "shared param"]) -> tuple[CheckedOperand, ...]:
         return tuple(operand for operand in self.operands if operand.kind == kind)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each operand."""
+        return {operand.name: operand.kind for operand in self.operands}
 
 
 @dataclass(frozen=True)
 class Direction:
-    """One direction: its order and how the program writes it (`reverse(rows)`)."""
+    """One direction: its order, how the program writes it (`reverse(rows)`), and where its outputs go, if elsewhere."""
 
     text: str
     order: CheckedOrder
     span: Span = field(compare=False, repr=False)
+    writes: Direction | None = None
 
 
 @dataclass(frozen=True)
@@ -171,27 +318,81 @@ class Projection:
 
 
 @dataclass(frozen=True)
+class Conv:
+    """A causal depthwise convolution and SiLU on the first input: in the direction's own time, or `along` another order."""
+
+    width: int
+    along: Direction | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Use:
+    """`use down = linear(dim, dim // 4, bias = false)`: a layer that a merge calls."""
+
+    name: str
+    layer: str
+    arguments: tuple[Expr, ...]
+    keywords: dict[str, Expr]
+    span: Span = field(compare=False, repr=False)
+
+
+LABELS = ("start", "right", "left", "up", "down", "jump")
+"""What `label moves` says of a step: the first of a run, the move from the cell before (right: the last axis grows; down: the
+one before it grows), or anything else, moves from and to tokens and pads among them."""
+
+LEARNED = ("param", "shared param")
+"""The kinds of operands that are parameters."""
+
+LABEL = "label"
+"""The index that is the label of the step: the first of a `shared param`, never bound, not in `CheckedRecurrence.indices`."""
+
+
+@dataclass(frozen=True)
 class CheckedScan:
     """`sizes` gives the actual of each label of the recurrence's formals, in terms of this scan's formals.
 
-    `shared` holds what the directions have in common: names of parameters, and `project`.
-    A merge expression names `y[k]` (an integer literal index), `sum(k: … y[k] …)` and inputs of the scan.
+    `layers` are the directions of each layer in turn: one entry for `directions`, more for `layers cycle` and `layers list`.
+    `shared` holds what the directions have in common: names of parameters, `project`, `conv`.
+    `split` gives every direction its own channels, in these proportions (equal parts are ones; before `at_layer`, those of the
+    first layer). `along` gives the operands that run in another order.
+    A merge expression names `y[k]` (an integer literal index), `sum(k: … y[k] …)`, inputs of the scan, what the scan uses,
+    and `mean(cells: …)`.
     """
 
     name: str
     formals: tuple[Formal, ...]
     inputs: tuple[str, ...]
-    directions: tuple[Direction, ...]
+    layers: tuple[tuple[Direction, ...], ...]
     recurrence: CheckedRecurrence
     sizes: dict[str, Expr]
     projections: tuple[Projection, ...]
     shared: frozenset[str]
-    merge: Literal["sum", "mean"] | Expr
+    merge: Literal["sum", "mean", "max", "concat", "weighted"] | Expr
     span: Span = field(compare=False, repr=False)
+    layer_rule: Literal["directions", "cycle", "list"] = "directions"
+    whole_backbone: bool = False
+    split: tuple[int, ...] | None = None
+    conv: Conv | None = None
+    along: dict[str, Direction] = field(default_factory=dict)
+    labelled: bool = False
+    uses: tuple[Use, ...] = ()
+    uncovered: bool = False
 
     @property
     def projected(self) -> frozenset[str]:
         return frozenset(name for projection in self.projections for name in projection.names)
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Those of the first layer: of every layer, unless the scan says `layers`."""
+        return self.layers[0]
+
+    def at_layer(self, layer: int) -> CheckedScan:
+        """The scan of one layer: `cycle` starts again after the last, `list` has one entry per layer."""
+        chosen = self.layers[layer % len(self.layers) if self.layer_rule != "list" else layer]
+        split = (1,) * len(chosen) if self.split is not None and set(self.split) == {1} else self.split
+        return replace(self, layers=(chosen,), layer_rule="directions", split=split)
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import keyword
 from dataclasses import dataclass, field
+from functools import cached_property
 
-from scanlang.check.expressions import RECURRENCE, check_expression, mentions, names_in
+from scanlang.check.expressions import RECURRENCE, check_expression, mentions, names_in, parts
 from scanlang.check.findings import Findings
 from scanlang.check.initial_values import check_initial
 from scanlang.check.linearity import split_update, written
-from scanlang.check.program import CheckedOperand, CheckedRecurrence, StateUpdate, Temporary
+from scanlang.check.offsets import refuse_offsets, refuse_old_value, undeclared
+from scanlang.check.program import LABEL, CheckedOperand, CheckedRecurrence, StateUpdate, Temporary
 from scanlang.check.sizes import check_formals
-from scanlang.diagnostics import Reporter
+from scanlang.diagnostics import Diagnostic, Reporter
 from scanlang.errors import (
     AssignsOperand,
     DuplicateName,
+    GateReadsState,
     IndexMisused,
     IndexNotBound,
     IndexShadowed,
+    MatrixTransition,
     NoChannelInput,
     NoEquations,
     NoState,
@@ -33,10 +37,24 @@ from scanlang.errors import (
     WrongIndices,
 )
 from scanlang.source import Span
-from scanlang.syntax.nodes import Declaration, Equation, Expr, Name, Operand, RecurrenceDefinition, Sum
+from scanlang.syntax.never import refusal_of_value
+from scanlang.syntax.nodes import Call, Declaration, Equation, Expr, Name, Operand, RecurrenceDefinition, Sum
 
-KINDS = {"input": "input", "shared": "shared input", "param": "parameter", "equation": "equation"}
-WITH_ARTICLE = {"input": "an input", "shared": "a shared input", "param": "a parameter", "equation": "a value"}
+KINDS = {
+    "input": "input",
+    "shared": "shared input",
+    "param": "parameter",
+    "shared param": "shared parameter",
+    "equation": "equation",
+}
+WITH_ARTICLE = {
+    "input": "an input",
+    "shared": "a shared input",
+    "param": "a parameter",
+    "shared param": "a shared parameter",
+    "equation": "a value",
+}
+SHAREABLE = {"project": "`share project` means the projections", "conv": "`share conv` means the convolution"}
 
 
 def check_recurrence(definition: RecurrenceDefinition, reporter: Reporter) -> CheckedRecurrence | None:
@@ -56,16 +74,24 @@ class Declared:
 
 @dataclass
 class EquationNames:
-    """The rules for names in equations: `table` grows from equation to equation, `equations` has all of them."""
+    """The rules for names in equations: `table` grows from equation to equation, `equations` has all of them.
+
+    `current` is the equation that is checked, `own` its name if it is a state. Of an equation in `refused` enough was said.
+    """
 
     findings: Findings
     indices: dict[str, str]
-    equations: dict[str, Span]
+    equations: dict[str, Equation]
+    has_labels: bool
     table: dict[str, Declared] = field(default_factory=dict)
+    current: Equation | None = None
     own: str = ""
     unbound: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
 
     def check_name(self, name: Name, bound: frozenset[str]) -> None:
+        if name.name in self.refused:
+            return
         declared = self.table.get(name.name)
         if declared is None:
             self.report_missing(name)
@@ -78,18 +104,58 @@ class EquationNames:
             self.check_index(name, index, expected, bound)
 
     def report_missing(self, name: Name) -> None:
-        if name.name in self.indices:
+        if self.is_index(name.name):
             reason = "an index only selects an entry"
             self.findings.report(IndexMisused(name.span, name.name, "is an index, not a value", reason))
         elif name.name in self.equations:
-            self.findings.report(UsedBeforeDefined(name.span, name.name, self.equations[name.name]))
+            self.findings.report(self.early(name, self.equations[name.name]))
         else:
-            self.findings.unknown("name", name.name, tuple(self.table), name.span)
+            equations = frozenset(self.equations)
+            refused = refuse_old_value(name, equations) or refusal_of_value(name.name, name.span, equations)
+            if refused is not None:
+                self.findings.refuse(refused)
+            else:
+                self.findings.unknown("name", name.name, tuple(self.table), name.span)
+
+    def is_index(self, name: str) -> bool:
+        return name in self.indices or (name == LABEL and self.has_labels)
+
+    def early(self, name: Name, definition: Equation) -> Diagnostic:
+        """A name above its equation: the old value of a state, if that equation uses this one in turn."""
+        current = self.current
+        in_call = current is not None and mentioned_in_call(current.value, name.name)
+        is_old = in_call or mentions(definition.value, name.name)
+        if current is None or not is_old or not self.uses(definition, current.name):
+            return UsedBeforeDefined(name.span, name.name, definition.span)
+        if current.name == self.own and not in_call:
+            return MatrixTransition(name.span, name.name, self.own, definition.span)
+        return GateReadsState(name.span, current.name, name.name, definition.span)
+
+    def uses(self, equation: Equation, name: str) -> bool:
+        """Whether the equation needs the value of `name`, itself or by what it reads."""
+        waiting, seen = [equation.name], {equation.name}
+        while waiting:
+            read = self.reads[waiting.pop()]
+            if name in read:
+                return True
+            waiting += read - seen
+            seen |= read
+        return False
+
+    @cached_property
+    def reads(self) -> dict[str, set[str]]:
+        """The equations whose values each equation needs."""
+        return {
+            name: {found.name for found in names_in(equation.value)} & self.equations.keys()
+            for name, equation in self.equations.items()
+        }
 
     def check_index(self, name: Name, index: Expr, expected: str, bound: frozenset[str]) -> None:
         if not isinstance(index, Name) or index.indices:
             problem, reason = "is no index", f"an index is a bare name, here `{expected}`"
             self.findings.report(IndexMisused(index.span, index.span.text, problem, reason))
+        elif LABEL in (index.name, expected) and self.has_labels:
+            self.check_label(name, index, expected)
         elif index.name not in self.indices:
             self.findings.unknown("index", index.name, tuple(self.indices), index.span)
         elif index.name not in bound:
@@ -99,6 +165,14 @@ class EquationNames:
             problem = f"is the wrong index for `{name.name}`"
             self.findings.report(IndexMisused(index.span, index.name, problem, sizes))
 
+    def check_label(self, name: Name, index: Name, expected: str) -> None:
+        if index.name == expected:
+            return
+        reason = "only a `shared param` with that index is read by the label of the step"
+        if expected == LABEL:
+            reason = "it is read by the label of the step, written `label`"
+        self.findings.report(IndexMisused(index.span, index.name, f"is the wrong index for `{name.name}`", reason))
+
     def report_unbound(self, index: Name) -> None:
         """Said once in an equation: one `sum` around it all is most often what is missing."""
         if index.name not in self.unbound:
@@ -106,7 +180,10 @@ class EquationNames:
         self.unbound.add(index.name)
 
     def check_binder(self, node: Sum, bound: frozenset[str]) -> None:
-        if node.index not in self.indices:
+        if node.index == LABEL and self.has_labels:
+            problem, reason = "cannot be summed over", "a step has one label"
+            self.findings.report(IndexMisused(node.span, node.index, problem, reason))
+        elif node.index not in self.indices:
             self.findings.unknown("index", node.index, tuple(self.indices), node.span)
         elif node.index in bound:
             self.findings.report(IndexShadowed(node.span, node.index))
@@ -123,8 +200,13 @@ class RecurrenceChecker:
 
     def __post_init__(self) -> None:
         indices = {formal.index: formal.label for formal in self.definition.formals if formal.index is not None}
-        first = {equation.name: equation.span for equation in reversed(self.equations)}
-        self.names = EquationNames(self.findings, indices, first)
+        first = {equation.name: equation for equation in reversed(self.equations)}
+        self.names = EquationNames(self.findings, indices, first, self.has_labels)
+
+    @property
+    def has_labels(self) -> bool:
+        declarations = [statement for statement in self.definition.body if isinstance(statement, Declaration)]
+        return any(LABEL in operand.indices for declaration in declarations for operand in declaration.operands)
 
     @property
     def equations(self) -> tuple[Equation, ...]:
@@ -156,10 +238,13 @@ class RecurrenceChecker:
         for formal in self.definition.formals:
             if formal.label == "head" and formal.index is not None:
                 self.findings.report(NotSupportedYet(formal.span, "heads"))
+            if LABEL in (formal.label, formal.index):
+                kind = "an index" if formal.index == LABEL else "a size"
+                self.findings.report(ReservedName(formal.span, kind, LABEL, "`label` is the label of the step"))
 
     def declare(self, declaration: Declaration, operand: Operand) -> None:
         self.check_new_name(declaration.kind, operand.name, operand.span)
-        self.check_own_indices(operand.name, operand.indices, operand.span)
+        self.check_own_indices(declaration.kind, operand.name, operand.indices, operand.span)
         if declaration.kind == "input" and operand.indices:
             self.findings.report(
                 NotSupportedYet(operand.span, f"`{written(operand.name, operand.indices)}`, an input with an index")
@@ -174,26 +259,44 @@ class RecurrenceChecker:
         declared = self.names.table.get(name)
         if declared is not None:
             self.findings.report(DuplicateName(span, "name", name, declared.span))
-        elif name in self.names.indices:
+        elif self.names.is_index(name):
             self.findings.report(ReservedName(span, WITH_ARTICLE[kind], name, "it is an index of this recurrence"))
         elif keyword.iskeyword(name):
             self.findings.report(ReservedName(span, WITH_ARTICLE[kind], name, "Python reserves this word"))
-        elif kind == "param" and name == "project":
-            self.findings.report(ReservedName(span, WITH_ARTICLE[kind], name, "`share project` means the projections"))
+        elif kind in ("param", "shared param") and name in SHAREABLE:
+            self.findings.report(ReservedName(span, WITH_ARTICLE[kind], name, SHAREABLE[name]))
 
-    def check_own_indices(self, name: str, indices: tuple[str, ...], span: Span) -> None:
+    def check_own_indices(self, kind: str, name: str, indices: tuple[str, ...], span: Span) -> None:
         for place, index in enumerate(indices):
-            if index not in self.names.indices:
+            if index == LABEL and self.has_labels:
+                self.check_place_of_label(kind, name, place, span)
+            elif index not in self.names.indices:
                 self.findings.unknown("index", index, tuple(self.names.indices), span)
             elif index in indices[:place]:
                 problem = f"is an index of `{name}` twice"
                 self.findings.report(IndexMisused(span, index, problem, "each index stands once"))
 
+    def check_place_of_label(self, kind: str, name: str, place: int, span: Span) -> None:
+        if kind != "shared param":
+            problem, reason = f"is no index of `{name}`", "only a `shared param` has a value for each label"
+            self.findings.report(IndexMisused(span, LABEL, problem, reason))
+        elif place > 0:
+            problem, reason = f"is not the first index of `{name}`", "the label of the step comes first"
+            self.findings.report(IndexMisused(span, LABEL, problem, reason))
+
     def check_equation(self, equation: Equation) -> None:
+        left = Declared("equation", equation.name, equation.indices, equation.span)
+        refused = refuse_offsets(equation, frozenset(self.names.indices))
+        if refused is not None:
+            self.findings.refuse(refused)
+            unknown = undeclared(equation, frozenset(self.names.indices))
+            self.findings.unknown_names |= {("index", index) for index in unknown}
+            self.names.refused.add(equation.name)
+            return
         is_new = self.check_left_side(equation)
         before = self.findings.count
         self.names.unbound.clear()
-        left = Declared("equation", equation.name, equation.indices, equation.span)
+        self.names.current = equation
         is_state = mentions(equation.value, equation.name)
         if is_state:
             self.names.own = equation.name
@@ -213,7 +316,7 @@ class RecurrenceChecker:
             self.findings.report(AssignsOperand(equation.span, kind, equation.name, declared.span))
         else:
             self.check_new_name("equation", equation.name, equation.span)
-        self.check_own_indices(equation.name, equation.indices, equation.span)
+        self.check_own_indices("equation", equation.name, equation.indices, equation.span)
         return self.findings.count == before
 
     def keep(self, equation: Equation, is_state: bool) -> None:
@@ -253,3 +356,8 @@ class RecurrenceChecker:
             if checked.name not in used:
                 kind = "state" if isinstance(checked, StateUpdate) else "value"
                 self.findings.report(UnusedName(checked.span, kind, checked.name))
+
+
+def mentioned_in_call(expr: Expr, name: str) -> bool:
+    """Inside a function, so not as a term."""
+    return any(mentions(part, name) if isinstance(expr, Call) else mentioned_in_call(part, name) for part in parts(expr))

@@ -1,7 +1,7 @@
-"""One scan: its directions, the sizes and inputs of its recurrence, what is projected and shared.
+"""One scan: what its clauses say, put together.
 
-In: the definition as written, the orders and recurrences it can name. Out: a `CheckedScan`, or None after findings.
-The merge is checked in `merges.py`.
+In: the definition as written, the orders and recurrences it can name. Out: a `CheckedScan`, or None after findings. Each
+clause is checked in a file of its own (`scan_*.py`, `uses.py`, `merges.py`); here is what lies between them.
 """
 
 from __future__ import annotations
@@ -9,47 +9,29 @@ from __future__ import annotations
 import keyword
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from scanlang.check.actuals import check_actuals
 from scanlang.check.findings import Findings
 from scanlang.check.imports import library_programs
 from scanlang.check.merges import check_merge
 from scanlang.check.orders import OrderResolver
-from scanlang.check.program import CheckedRecurrence, CheckedScan, Direction, Projection
+from scanlang.check.program import LEARNED, CheckedRecurrence, CheckedScan, Direction, Projection, Use
+from scanlang.check.scan_arguments import Arguments
+from scanlang.check.scan_channels import check_projections_of_parts, check_sharing_of_parts, check_split
+from scanlang.check.scan_clauses import Clauses
+from scanlang.check.scan_directions import Layer, ScanDirections
+from scanlang.check.scan_projections import check_projections
+from scanlang.check.scan_sharing import check_shared
+from scanlang.check.scan_streams import check_along, check_conv, check_labels
 from scanlang.check.sizes import check_formals
+from scanlang.check.uses import Uses
+from scanlang.check.widths import never_fits
 from scanlang.diagnostics import Reporter
-from scanlang.errors import (
-    DuplicateName,
-    IndexMisused,
-    InputNotFed,
-    MissingClause,
-    NotProjectable,
-    RepeatedClause,
-    ReservedName,
-    TooMany,
-    UnusedName,
-)
-from scanlang.limits import LIMITS
+from scanlang.errors import IndexMisused, InputNotFed, ReservedName, UnusedName
 from scanlang.source import Span
-from scanlang.syntax.nodes import (
-    Clause,
-    Directions,
-    Expr,
-    Input,
-    Merge,
-    Name,
-    OrderExpr,
-    Project,
-    Recur,
-    RecurrenceDefinition,
-    ScanDefinition,
-    Share,
-)
-
-CLAUSES: dict[type, str] = {Input: "input", Directions: "directions", Recur: "recur", Share: "share", Merge: "merge"}
-DEFAULT_INPUT = "x"
-ClauseKind = TypeVar("ClauseKind", Input, Directions, Recur, Share, Merge)
+from scanlang.syntax import nodes
+from scanlang.syntax.never import refusal
+from scanlang.syntax.nodes import Conv, Expr, Layers, Merge, Project, Recur, RecurrenceDefinition, ScanDefinition
 
 
 @dataclass
@@ -62,46 +44,62 @@ class ScanChecker:
     names_complete: bool
     reporter: Reporter
     findings: Findings = field(init=False)
+    clauses: Clauses = field(init=False)
 
     def __post_init__(self) -> None:
         self.findings = Findings(self.reporter)
+        self.clauses = Clauses(self.definition, self.findings)
 
     def check(self) -> CheckedScan | None:
         check_formals(self.definition.formals, self.findings)
         self.check_no_indices()
-        self.check_clauses()
-        inputs = self.inputs()
-        directions = self.directions()
+        self.clauses.check()
+        inputs = self.clauses.inputs()
+        directions = ScanDirections(self.clauses, self.orders)
+        layers = directions.layers()
+        counts = None if layers is None else tuple(len(layer) for layer in layers)
         recurrence, sizes = self.recurrence()
-        merge = self.clause(Merge)
-        merge_uses: frozenset[str] = frozenset()
-        if merge is not None:
-            count = len(directions) if directions else None
-            merge_inputs = per_channel(inputs, recurrence)
-            merge_uses = check_merge(merge, count, merge_inputs, self.findings)
-        projections = self.projections(inputs, recurrence)
-        shared = self.shared(recurrence)
-        if recurrence is None or directions is None:
+        uses = Uses(self.clauses).check()
+        merged = self.merge(counts, inputs, recurrence)
+        projections = check_projections(self.clauses, inputs, recurrence)
+        shared = check_shared(self.clauses, recurrence)
+        split = check_split(self.clauses, counts)
+        check_sharing_of_parts(self.clauses, shared, recurrence)
+        check_projections_of_parts(self.clauses, projections, recurrence)
+        conv = check_conv(self.clauses, inputs, recurrence, directions)
+        along = check_along(self.clauses, recurrence, directions)
+        labelled = check_labels(self.clauses, recurrence, self.recur_span())
+        uncovered = self.clauses.uncovered()
+        if recurrence is None or layers is None:
             return None
+        elsewhere = (*along.values(), *((conv.along,) if conv is not None and conv.along is not None else ()))
         self.check_fed(recurrence, inputs, projections)
-        self.check_inputs_used(recurrence, inputs, projections, merge_uses)
+        self.check_arguments(recurrence, inputs, layers, directions, elsewhere)
+        self.check_used(recurrence, inputs, projections, merged)
+        self.check_widths(uses)
         if not self.findings.none:
             return None
+        rule, written = self.clauses.one(Merge), self.clauses.one(Layers)
         return CheckedScan(
             name=self.definition.name,
             formals=self.definition.formals,
             inputs=tuple(inputs),
-            directions=directions,
+            layers=layers,
             recurrence=recurrence,
             sizes=sizes,
             projections=projections,
-            shared=shared,
-            merge="sum" if merge is None else merge.rule,
+            shared=frozenset(shared),
+            merge="sum" if rule is None else rule.rule,
             span=self.definition.name_span,
+            layer_rule="directions" if written is None else written.rule,
+            whole_backbone=written is not None and written.whole_backbone,
+            split=split,
+            conv=conv,
+            along=along,
+            labelled=labelled,
+            uses=uses,
+            uncovered=uncovered,
         )
-
-    def clause(self, kind: type[ClauseKind]) -> ClauseKind | None:
-        return next((clause for clause in self.definition.clauses if isinstance(clause, kind)), None)
 
     def check_no_indices(self) -> None:
         for formal in self.definition.formals:
@@ -111,151 +109,106 @@ class ScanChecker:
             elif keyword.iskeyword(formal.label):
                 self.findings.report(ReservedName(formal.span, "a size", formal.label, "Python reserves this word"))
 
-    def check_clauses(self) -> None:
-        """`directions` and `recur` are there, and nothing but `project` is there twice."""
-        first: dict[str, Clause] = {}
-        for clause in self.definition.clauses:
-            name = CLAUSES.get(type(clause))
-            if name is None:
-                continue
-            if name in first:
-                self.findings.report(RepeatedClause(clause.span, name, first[name].span))
-            first.setdefault(name, clause)
-        for name in ("directions", "recur"):
-            if name not in first:
-                self.findings.report(MissingClause(self.definition.name_span, self.definition.name, name))
-
-    def inputs(self) -> dict[str, Span]:
-        clause = self.clause(Input)
-        if clause is None:
-            return {DEFAULT_INPUT: self.definition.name_span}
-        merge = self.clause(Merge)
-        has_outputs = merge is not None and not isinstance(merge.rule, str)
-        for name in clause.names:
-            if name.name == "y" and has_outputs:
-                reason = "`y` in a merge is the outputs of the directions"
-                self.findings.report(ReservedName(name.span, "an input", name.name, reason))
-            elif keyword.iskeyword(name.name):
-                self.findings.report(ReservedName(name.span, "an input", name.name, "Python reserves this word"))
-        return self.once(clause.names, "input")
-
-    def once(self, names: tuple[Name, ...], kind: str) -> dict[str, Span]:
-        """The names of a list, a second time each being a finding."""
-        first: dict[str, Span] = {}
-        for name in names:
-            if name.name in first:
-                self.findings.report(DuplicateName(name.span, kind, name.name, first[name.name]))
-            first.setdefault(name.name, name.span)
-        return first
-
-    def directions(self) -> tuple[Direction, ...] | None:
-        """The directions; None if one of them has findings."""
-        clause = self.clause(Directions)
-        if clause is None or self.orders is None:
-            return None
-        if len(clause.orders) > LIMITS.directions:
-            beyond = clause.orders[LIMITS.directions]
-            self.findings.report(TooMany(beyond.span, "directions", LIMITS.directions))
-            return None
-        orders = [self.orders.order(expr) for expr in clause.orders]
-        found = tuple(
-            Direction(order_text(expr), order, expr.span)
-            for expr, order in zip(clause.orders, orders, strict=True)
-            if order is not None
-        )
-        return found if len(found) == len(clause.orders) else None
-
     def recurrence(self) -> tuple[CheckedRecurrence | None, dict[str, Expr]]:
-        clause = self.clause(Recur)
+        clause = self.clauses.one(Recur)
         if clause is None:
             return None, {}
         if clause.name not in self.recurrences:
-            if self.names_complete:
-                library = library_file_with(clause.name)
-                known = tuple(self.recurrences)
-                self.findings.unknown("recurrence", clause.name, known, recur_name_span(clause), library=library)
+            self.report_unknown(clause)
             return None, {}
         recurrence = self.recurrences[clause.name]
         if recurrence is None:
             return None, {}
-        labels = tuple(formal.label for formal in self.definition.formals)
-        return recurrence, check_actuals(clause, recurrence, labels, self.findings)
+        return recurrence, check_actuals(clause, recurrence, self.clauses.labels, self.findings)
 
-    def projections(self, inputs: dict[str, Span], recurrence: CheckedRecurrence | None) -> tuple[Projection, ...]:
-        clauses = [clause for clause in self.definition.clauses if isinstance(clause, Project)]
-        self.once(tuple(name for clause in clauses for name in clause.names), "projection")
-        for clause in clauses:
-            if clause.source.name not in inputs:
-                self.findings.unknown("input", clause.source.name, tuple(inputs), clause.source.span)
-            for name in clause.names:
-                self.check_projected(name, inputs, recurrence)
-        return tuple(
-            Projection(tuple(name.name for name in clause.names), clause.source.name, clause.bias, clause.span)
-            for clause in clauses
-        )
+    def report_unknown(self, clause: Recur) -> None:
+        refused = refusal(clause.name, recur_name_span(clause))
+        if refused is not None:
+            self.findings.refuse(refused)
+        elif self.names_complete:
+            library = library_file_with(clause.name)
+            known = tuple(self.recurrences)
+            self.findings.unknown("recurrence", clause.name, known, recur_name_span(clause), library=library)
 
-    def check_projected(self, name: Name, inputs: dict[str, Span], recurrence: CheckedRecurrence | None) -> None:
-        if recurrence is None:
-            return
-        kinds = {operand.name: operand.kind for operand in recurrence.operands}
-        kind = kinds.get(name.name)
-        if kind is None:
-            known = tuple(operand for operand, operand_kind in kinds.items() if operand_kind != "param")
-            self.findings.unknown("input", name.name, known, name.span, owner=recurrence.name)
-        elif kind == "param":
-            reason = "it is a parameter: learned itself"
-            self.findings.report(NotProjectable(name.span, recurrence.name, name.name, reason))
-        elif name.name in inputs:
-            reason = "it is an input of the scan already"
-            self.findings.report(NotProjectable(name.span, recurrence.name, name.name, reason))
+    def recur_span(self) -> Span | None:
+        clause = self.clauses.one(Recur)
+        return None if clause is None else recur_name_span(clause)
 
-    def shared(self, recurrence: CheckedRecurrence | None) -> frozenset[str]:
-        clause = self.clause(Share)
-        if clause is None or recurrence is None:
+    def merge(
+        self, counts: tuple[int, ...] | None, inputs: dict[str, Span], recurrence: CheckedRecurrence | None
+    ) -> frozenset[str]:
+        """The inputs and layers that the merge uses."""
+        merge = self.clauses.one(Merge)
+        if merge is None:
             return frozenset()
-        shareable = (*(operand.name for operand in recurrence.of_kind("param")), "project")
-        named = self.once(clause.names, "shared name")
-        for name in clause.names:
-            if name.name not in shareable:
-                self.findings.unknown("parameter", name.name, shareable, name.span, owner=recurrence.name)
-        return frozenset(shareable) - frozenset(named) if clause.all else frozenset(named)
+        layers = tuple(use.name.name for use in self.clauses.all(nodes.Use))
+        return check_merge(merge, counts, per_channel(inputs, recurrence), layers, self.findings)
 
     def check_fed(self, recurrence: CheckedRecurrence, inputs: dict[str, Span], projections: tuple[Projection, ...]) -> None:
         """Every `input` of the recurrence comes from somewhere. A `shared` one may be left to the operator's caller."""
         projected = {name for projection in projections for name in projection.names}
-        clause = self.clause(Recur)
+        span = self.recur_span()
         for operand in recurrence.of_kind("input"):
-            if operand.name not in inputs and operand.name not in projected and clause is not None:
-                span = recur_name_span(clause)
+            if operand.name not in inputs and operand.name not in projected and span is not None:
                 self.findings.report(InputNotFed(span, recurrence.name, operand.name, operand.span))
 
-    def check_inputs_used(
+    def check_arguments(
+        self,
+        recurrence: CheckedRecurrence,
+        inputs: dict[str, Span],
+        layers: tuple[Layer, ...],
+        directions: ScanDirections,
+        elsewhere: tuple[Direction, ...],
+    ) -> None:
+        """Names of the operator's arguments, and tokens where streams run elsewhere."""
+        merge = self.clauses.one(Merge)
+        there = {
+            "project": bool(self.clauses.all(Project)),
+            "conv": self.clauses.one(Conv) is not None,
+            "weighted": merge is not None and merge.rule == "weighted",
+        }
+        own = tuple(direction for layer in layers for direction in layer)
+        visited = (*own, *(direction.writes for direction in own if direction.writes is not None), *elsewhere)
+        arguments = Arguments(inputs, recurrence, self.findings)
+        arguments.check_weights(tuple(clause for clause, is_there in there.items() if is_there))
+        arguments.check_layers(tuple(use.name for use in self.clauses.all(nodes.Use)))
+        arguments.check_given(visited)
+        arguments.check_tokens(visited)
+        directions.check_tokens(layers, elsewhere)
+
+    def check_used(
         self,
         recurrence: CheckedRecurrence,
         inputs: dict[str, Span],
         projections: tuple[Projection, ...],
-        merge_uses: frozenset[str],
+        merged: frozenset[str],
     ) -> None:
         """Said only if all else is right: a misspelt use elsewhere makes an input look unused."""
         if not self.findings.none:
             return
-        used = {operand.name for operand in recurrence.operands if operand.kind != "param"} | merge_uses
+        used = {operand.name for operand in recurrence.operands if operand.kind not in LEARNED} | merged
         used |= {projection.source for projection in projections}
         for name, span in inputs.items():
             if name not in used:
                 self.findings.report(UnusedName(span, "input", name))
+        for use in self.clauses.all(nodes.Use):
+            if use.name.name not in merged:
+                self.findings.report(UnusedName(use.name.span, "layer", use.name.name))
+
+    def check_widths(self, uses: tuple[Use, ...]) -> None:
+        """Said only if all else is right: the layers are those that were written."""
+        merge = self.clauses.one(Merge)
+        if not self.findings.none or merge is None or isinstance(merge.rule, str) or not uses:
+            return
+        finding = never_fits(merge.rule, uses, self.definition.formals)
+        if finding is not None:
+            self.findings.report(finding)
 
 
 def per_channel(inputs: dict[str, Span], recurrence: CheckedRecurrence | None) -> tuple[str, ...]:
     """The inputs with one value per channel, which a merge can use; those fed to a `shared` operand are not."""
     shared = set() if recurrence is None else {operand.name for operand in recurrence.of_kind("shared")}
     return tuple(name for name in inputs if name not in shared)
-
-
-def order_text(expr: OrderExpr) -> str:
-    """How the program writes an order, on one line and without comments."""
-    lines = (line.split("#")[0] for line in expr.span.text.split("\n"))
-    return " ".join(" ".join(lines).split())
 
 
 def recur_name_span(clause: Recur) -> Span:

@@ -16,7 +16,7 @@ from scanlang.check.findings import Findings
 from scanlang.errors import BadSize, DuplicateName, IndexMisused
 from scanlang.limits import LIMITS
 from scanlang.source import Span
-from scanlang.syntax.nodes import Binary, Call, Expr, Formal, Name, Negative, Number, Sum
+from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Formal, Name, Negative, Number, Sum
 
 
 def evaluate_size(expr: Expr, sizes: Mapping[str, int]) -> Fraction:
@@ -33,8 +33,8 @@ def evaluate_size(expr: Expr, sizes: Mapping[str, int]) -> Fraction:
         case Call():
             values = [evaluate_size(argument, sizes) for argument in expr.arguments]
             return call(expr.function, values)
-        case Sum():
-            raise ValueError("a size has no sum")
+        case Sum() | CellMean():
+            raise ValueError("a size has no sum and no mean")
         case _:
             assert_never(expr)
 
@@ -86,16 +86,21 @@ def shown(value: Fraction) -> str:
     return str(value) if abs(value) <= LIMITS.integer else f"about {float(value):.3g}"
 
 
+def problem_at(expr: Expr, sizes: Mapping[str, int], limit: int) -> str | None:
+    """Why the expression comes to no size there, or None."""
+    try:
+        return size_problem(evaluate_size(expr, sizes), limit)
+    except ZeroDivisionError:
+        return "it divides by zero"
+    except OverflowError:
+        return f"it is more than {limit}, the largest size"
+
+
 def check_constant(label: str, expr: Expr, limit: int, findings: Findings) -> None:
     """A size without names in it is computed right away."""
     if any(True for _ in names_in(expr)):
         return
-    try:
-        problem = size_problem(evaluate_size(expr, {}), limit)
-    except ZeroDivisionError:
-        problem = "it divides by zero"
-    except OverflowError:
-        problem = f"it is more than {limit}, the largest size"
+    problem = problem_at(expr, {}, limit)
     if problem:
         findings.report(BadSize(expr.span, label, problem))
 
@@ -156,7 +161,7 @@ def substitute(expr: Expr, values: Mapping[str, Expr]) -> Expr:
             return replace(expr, left=substitute(expr.left, values), right=substitute(expr.right, values))
         case Call():
             return replace(expr, arguments=tuple(substitute(argument, values) for argument in expr.arguments))
-        case Sum():
-            raise ValueError("a size has no sum")
+        case Sum() | CellMean():
+            raise ValueError("a size has no sum and no mean")
         case _:
             assert_never(expr)

@@ -10,6 +10,7 @@ from scanlang.errors.calls import *
 from scanlang.errors.names import *
 from scanlang.errors.orders import *
 from scanlang.errors.recurrences import *
+from scanlang.errors.refused import *
 from scanlang.errors.scans import *
 from scanlang.errors.syntax import *
 from scanlang.errors.words import closest as closest

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from scanlang.diagnostics import Diagnostic
-from scanlang.errors.words import listed
+from scanlang.errors.words import closest, listed
 
 
 @dataclass(frozen=True)
@@ -193,3 +193,169 @@ pip install scanlang[triton]    # right
     @property
     def label(self) -> str:
         return self.why
+
+
+@dataclass(frozen=True)
+class WrongTokenCount(Diagnostic):
+    code: ClassVar[str] = "S507"
+    argument: str
+    token: str
+    was: int
+    wanted: int
+    sizes: tuple[tuple[str, int], ...]
+    explanation: ClassVar[str] = """\
+The tokens of one name are `(B, T, C)`, for a shared input `(B, T, K, ·)`. T is the number that the orders insert at the size of
+the call: one for `at middle`, one after every s steps for `at every s`.
+
+```
+op(x=x, cls=torch.randn(1, 2, 96), …)    # wrong: `insert(raster, cls at middle)` inserts one
+```
+```
+op(x=x, cls=torch.randn(1, 1, 96), …)    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"argument `{self.argument}` has {self.was} token{'' if self.was == 1 else 's'}"
+
+    @property
+    def label(self) -> str:
+        sizes = ", ".join(f"{axis} = {length}" for axis, length in self.sizes)
+        return f"the orders insert {self.wanted} `{self.token}` where {sizes}"
+
+
+@dataclass(frozen=True)
+class NotAPermutation(Diagnostic):
+    code: ClassVar[str] = "S508"
+    argument: str
+    image: int
+    step: int
+    value: int
+    cells: int
+    before: int | None
+    explanation: ClassVar[str] = """\
+An order given at run time is `(B, L)`: for every image the raster index of the cell visited at every step, each cell once. On
+the CPU it is checked at every call; on a GPU, where that would wait for the device, with `SCANLANG_DEBUG=1`.
+
+```
+op(x=x, mine=torch.zeros(B, L, dtype=torch.int64), …)    # wrong: cell 0 over and over
+```
+```
+op(x=x, mine=scores.argsort(1), …)                       # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"argument `{self.argument}` does not visit every cell of image {self.image} exactly once"
+
+    @property
+    def label(self) -> str:
+        if self.before is None:
+            return f"step {self.step} visits cell {self.value}; there are cells 0 to {self.cells - 1}"
+        return f"steps {self.before} and {self.step} both visit cell {self.value}"
+
+
+@dataclass(frozen=True)
+class ChannelsDoNotSplit(Diagnostic):
+    code: ClassVar[str] = "S509"
+    channels: int
+    split: tuple[int, ...]
+    explanation: ClassVar[str] = """\
+With `channels split` every direction has its own channels, in the proportions given: the sum of the proportions divides the
+number of channels.
+
+```
+channels split 2, 1, 1    # wrong for 98 channels
+```
+```
+channels split 2, 1, 1    # right for 96: 48, 24 and 24
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"{self.channels} channels do not split {' : '.join(map(str, self.split))}"
+
+    @property
+    def help(self) -> str | None:
+        return f"the number of channels must be a multiple of {sum(self.split)}"
+
+
+@dataclass(frozen=True)
+class WrongLayerResult(Diagnostic):
+    code: ClassVar[str] = "S510"
+    why: str
+    explanation: ClassVar[str] = """\
+A layer that a merge calls is given `(B, rows, C)`, or `(B, 1, C)` for a mean over cells, and gives as many rows; what it makes
+must fit what it is combined with.
+
+```
+use g = linear(dim, 2 * dim)    merge sum(k: y[k] * g(mean(cells: y[k])))    # wrong: C by 2 C channels
+```
+```
+use g = linear(dim, dim)        merge sum(k: y[k] * g(mean(cells: y[k])))    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return "the merge does not fit together"
+
+    @property
+    def label(self) -> str:
+        return self.why
+
+
+@dataclass(frozen=True)
+class NoSuchLayer(Diagnostic):
+    code: ClassVar[str] = "S511"
+    scan: str
+    layer: object
+    count: int
+    explanation: ClassVar[str] = """\
+`layer=` picks the directions of one layer of a scan with `layers`. After the last entry of `layers cycle` comes the first
+again; `layers list` has one entry per layer.
+
+```
+scanlang.Scan2d("eight.scan", "zigma", 96, layer=8)    # wrong, where `layers list` has eight entries: 0 … 7
+```
+```
+scanlang.Scan2d("eight.scan", "zigma", 96, layer=7)    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"the scan `{self.scan}` has no layer {self.layer!r}"
+
+    @property
+    def label(self) -> str:
+        return f"`layers list` has {self.count} entries, from 0" if self.count else "a layer is a whole number, 0 or more"
+
+
+@dataclass(frozen=True)
+class NoSuchLibraryProgram(Diagnostic):
+    """`known` are the programs of the library."""
+
+    code: ClassVar[str] = "S520"
+    name: str
+    known: tuple[str, ...]
+    explanation: ClassVar[str] = """\
+Where a program is asked for, `std.vmamba` names one of the library, unless there is a file of that name.
+
+```
+scanlang.load("std.vmanba")    # wrong
+```
+```
+scanlang.load("std.vmamba")    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"the library has no program `{self.name}`"
+
+    @property
+    def label(self) -> str:
+        near = closest(self.name, self.known)
+        return f"did you mean `{near}`?" if near else ""
+
+    @property
+    def help(self) -> str | None:
+        return "`scanlang list` shows the library"

@@ -112,7 +112,7 @@ import std.selective    # right
 
     @property
     def help(self) -> str | None:
-        return f"the library has {listed(self.known)}" if self.known else None
+        return "`scanlang list` shows the library" if self.known else None
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class TooMany(Diagnostic):
     limit: int
     explanation: ClassVar[str] = """\
 Compiling a program takes bounded work, so some counts are bounded: directions of a scan, loops of a walk, orders
-built on orders, files that import files.
+built on orders and steps for each cell, cells of tables, files that import files.
 
 ```
 # wrong: a chain of 40 files, each importing the next
@@ -234,8 +234,9 @@ class ReservedName(Diagnostic):
     reason: str
     explanation: ClassVar[str] = """\
 Some names mean something else where they would be used: `y` in a merge is the outputs of the directions,
-`project` in a `share` clause the projections, an axis in a formula its length; and names that Python reserves cannot be
-passed by keyword to the compiled operator.
+`project` in a `share` clause the projections, an axis in a formula its length. Names that Python reserves cannot be
+passed by keyword to the compiled operator, and no two of its arguments have one name: inputs, parameters, weights of a `conv`,
+tokens, orders given at run time, layers.
 
 ```
 order cols(h) = (h % 4, h // 4)    # wrong: on grid h, w
@@ -258,8 +259,8 @@ class GridMissing(Diagnostic):
     code: ClassVar[str] = "S109"
     name: str
     explanation: ClassVar[str] = """\
-A file with walks, formulas or flips says what the axes of its grid are called, the slowest of the raster first. Only
-scans in named orders (`raster`, `columns`, `snake`) do without.
+A file with orders of its own, or with scans that name an axis, says what the axes of its grid are called, the slowest
+of the raster first. Scans in named orders (`raster`, `hilbert`) and imported ones do without.
 
 ```
 # wrong: a file with order rows = walk h, w alone
@@ -274,7 +275,7 @@ grid h, w    # right: above it
 
     @property
     def label(self) -> str:
-        return "names axes of a grid"
+        return "a grid says what its axes are called"
 
     @property
     def help(self) -> str | None:
@@ -285,19 +286,20 @@ grid h, w    # right: above it
 class GridAxes(Diagnostic):
     code: ClassVar[str] = "S110"
     count: int
+    most: int
     explanation: ClassVar[str] = """\
-In this version a grid has two axes.
+A grid has one to four axes, the slowest of the raster first.
 
 ```
-grid t, h, w    # wrong
+grid b, t, d, h, w    # wrong
 ```
 ```
-grid h, w    # right
+grid t, d, h, w    # right: every image of a batch has its own grid
 ```"""
 
     @property
     def title(self) -> str:
-        return f"a grid has two axes, this one has {self.count}"
+        return f"a grid has 1 to {self.most} axes, this one has {self.count}"
 
     @property
     def label(self) -> str:
@@ -310,8 +312,8 @@ class RepeatedClause(Diagnostic):
     clause: str
     first: Span
     explanation: ClassVar[str] = """\
-A clause that says one thing was written twice: `grid` in a file, or `input`, `directions`, `recur`, `share` or
-`merge` in a scan. Only `project` may be repeated.
+A clause that says one thing was written twice: `grid` in a file, or a clause of a scan. Only `project`, `operands`,
+`use` and `... writes ...` may be repeated.
 
 ```
 merge sum  merge mean    # wrong

@@ -110,8 +110,9 @@ class IndexMisused(Diagnostic):
     reason: str
     explanation: ClassVar[str] = """\
 Indices of a recurrence are the names declared in its first line, written bare: `h[n]`, never `h[0]` or `h[n + 1]`, and
-an index is no value in an equation. In a merge, `y[0]` is the output of the first direction, and `sum(k: y[k])` goes
-over all of them.
+an index is no value in an equation. Steps have no number: right of its own update `h` is the old value. `label`, the
+label of the step, is the first index of a `shared param`. In a merge, `y[0]` is the output of the first direction, and
+`sum(k: y[k])` goes over all of them.
 
 ```
 y = sum(n: C[n] * h[0])    # wrong
@@ -283,6 +284,13 @@ y = tanh(h)    # right
     def label(self) -> str:
         return self.reason
 
+    @property
+    def help(self) -> str | None:
+        return (
+            "gates may read inputs, parameters and states declared above; a function of the state itself goes into an equation "
+            "below, where it reads the new state"
+        )
+
 
 @dataclass(frozen=True)
 class NotDiagonal(Diagnostic):
@@ -308,6 +316,10 @@ h[n] = A[n] * h[n] + x    # right
     @property
     def label(self) -> str:
         return f"`{self.term}` in the update of `{self.state}`: another entry of the state"
+
+    @property
+    def help(self) -> str | None:
+        return "give every entry a factor of its own, and mix the entries in the equations below, where the new state is read"
 
 
 @dataclass(frozen=True)

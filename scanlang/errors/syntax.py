@@ -220,10 +220,10 @@ class NotSupportedYet(Diagnostic):
 The language has, or will have, this construct, but this version of the compiler does not read it yet.
 
 ```
-order tiles = window(raster, 7, 7)                 # wrong in this version
+block ss2d(dim) { ... }                            # wrong in this version
 ```
 ```
-order tiles = walk h by 7, w by 7, h, w            # right: the same order as loops
+scan cross(dim) { ... }                            # right: the block itself is written in torch, around `Scan2d`
 ```"""
     what: str
     hint: str | None = None
@@ -347,7 +347,8 @@ directions (walk h, w), rows      # right
 class MalformedSum(Diagnostic):
     code: ClassVar[str] = "S013"
     explanation: ClassVar[str] = """\
-`sum` runs over an index, named before a colon; no other function has a colon.
+`sum` runs over an index, named before a colon, and in a merge `mean(cells: ...)` over the cells of the image. No other
+function has a colon.
 
 ```
 y = sum(C[n] * h[n])              # wrong: over which index?
@@ -359,8 +360,14 @@ y = sum(n: C[n] * h[n])           # right
 
     @property
     def title(self) -> str:
-        return "`sum` without its index" if self.function == "sum" else f"`{self.function}` does not run over an index"
+        titles = {"sum": "`sum` without its index", "mean": "`mean` without `cells:`"}
+        return titles.get(self.function, f"`{self.function}` does not run over an index")
 
     @property
     def label(self) -> str:
-        return "write sum(index: expression)" if self.function == "sum" else "only `sum` takes `index:`"
+        labels = {"sum": "write sum(index: expression)", "mean": "write mean(cells: expression)"}
+        return labels.get(self.function, "only `sum` takes `index:`")
+
+    @property
+    def help(self) -> str | None:
+        return "the mean over the directions is `merge mean`" if self.function == "mean" else None

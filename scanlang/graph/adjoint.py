@@ -32,27 +32,27 @@ from scanlang.graph.values import (
 
 
 class _Cotangents:
-    """Sums of contributions, by the name they belong to, over that name's declared indices."""
+    """Sums of contributions, by the name they belong to, over that name's declared indices; `previous` has those that belong
+    to the value a state had before the step."""
 
     def __init__(self, step: Step) -> None:
         self.step = step
         self.sums: dict[str, Value] = defaultdict(lambda: ZERO)
+        self.previous: dict[str, Value] = defaultdict(lambda: ZERO)
+        self.constant = {operand.name for operand in step.operands if operand.constant}
 
     def push(self, value: Value, cotangent: Value, free: tuple[str, ...]) -> None:
         """Send `cotangent`, the gradient of `value`, on to what `value` reads; `free` are the indices in scope."""
         if cotangent == ZERO:
             return
         match value:
-            case Constant() | IndexValue() | Previous():
+            case Constant() | IndexValue():
                 return
             case Read(name, indices):
-                declared = self.step.indices_of(name)
-                summed = cotangent
-                for index in free:
-                    if index not in indices:
-                        summed = Total(index, summed)
-                renamed = rename_indices(summed, dict(zip(indices, declared, strict=True)))
-                self.sums[name] = add(self.sums[name], renamed)
+                if name not in self.constant:
+                    self.sums[name] = add(self.sums[name], self.summed(cotangent, name, indices, free))
+            case Previous(name, indices):
+                self.previous[name] = add(self.previous[name], self.summed(cotangent, name, indices, free))
             case Total(index, body):
                 self.push(body, cotangent, (*free, index))
             case Apply("where", (condition, then, otherwise)):
@@ -65,6 +65,13 @@ class _Cotangents:
                     self.push(argument, _scaled(cotangent, slope), free)
             case _:
                 assert_never(value)
+
+    def summed(self, cotangent: Value, name: str, indices: tuple[str, ...], free: tuple[str, ...]) -> Value:
+        """`cotangent` of `name[indices]`, summed over the other indices in scope, over the declared indices of `name`."""
+        for index in free:
+            if index not in indices:
+                cotangent = Total(index, cotangent)
+        return rename_indices(cotangent, dict(zip(indices, self.step.indices_of(name), strict=True)))
 
 
 def _scaled(cotangent: Value, slope: Value) -> Value:
@@ -98,9 +105,10 @@ def adjoint(step: Step) -> AdjointStep:
                 body.append(Assign(gradient.name, indices, factor(total), span))
                 cotangents.push(decay, multiply(gradient, Previous(name, indices)), indices)
                 cotangents.push(drive, gradient, indices)
-                carries[name] = factor(multiply(decay, gradient))
+                carries[name] = multiply(decay, gradient)
             case _:
                 assert_never(equation)
+    carries = {name: factor(add(value, cotangents.previous[name])) for name, value in carries.items()}
     gradients = {name: factor(value) for name, value in cotangents.sums.items()}
     epilogue, parameters = _prologue_adjoint(step, gradients)
     return AdjointStep(step, readout_gradient + ".out", tuple(body), carries, gradients, epilogue, parameters)

@@ -1,19 +1,23 @@
-"""Checked scan and its orders → scan graph; checked recurrence → step. Expressions become values here."""
+"""One layer of a checked scan and its traversal → scan graph."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import assert_never
+from dataclasses import dataclass
 
-import networkx as nx
-
-from scanlang.check.program import CheckedRecurrence, CheckedScan, StateUpdate, Temporary
+from scanlang.check.order_tree import has_resets
+from scanlang.check.program import CheckedScan, Projection
 from scanlang.diagnostics import InternalError
-from scanlang.graph.factor import factor
+from scanlang.graph.build_merge import build_merge, called_layers, terms
+from scanlang.graph.build_step import build_step, is_labelled
 from scanlang.graph.scan_graph import (
     MERGE,
+    OWN,
+    TIME,
+    Conv,
+    Convolution,
     Gather,
     Input,
+    Label,
     Merge,
     Node,
     Pick,
@@ -21,256 +25,226 @@ from scanlang.graph.scan_graph import (
     Recur,
     ScanGraph,
     Scatter,
+    along,
+    gather_key,
     output_name,
 )
-from scanlang.graph.step import Assign, Operand, Step, Update
-from scanlang.graph.values import (
-    COMPARISONS,
-    Apply,
-    Constant,
-    IndexValue,
-    Previous,
-    Read,
-    Total,
-    Value,
-    add,
-    apply,
-    free_indices,
-    negate,
-    reads,
-)
-from scanlang.maps.order import Order
-from scanlang.source import Span
+from scanlang.graph.step import Operand
+from scanlang.graph.step_rewrites import conv_parameters, conv_step, convolved
+from scanlang.graph.values import reads
+from scanlang.maps.routes import Orders, conv_traversal, operand_orders, output_orders
+from scanlang.maps.traversal import Traversal
 from scanlang.syntax import nodes as syntax
 
-_OPERATORS = {"+": "add", "-": "sub", "*": "mul", "/": "div", **COMPARISONS}
+
+def build_graph(scan: CheckedScan, traversal: Traversal) -> ScanGraph:
+    """One layer of a scan as written: every direction gathers, convolves and projects in its own time, recurs and scatters.
+
+    `traversal` is that of the layer.
+    """
+    graph = _without_nodes(scan, traversal)
+    nodes: dict[str, Node] = {f"input {name}": node for name, node in _inputs(scan, graph).items()}
+    edges: list[tuple[str, str, str]] = []
+    for k in range(graph.directions):
+        _Direction(scan, graph, k, nodes, edges).add()
+    nodes[MERGE] = Merge()
+    edges += [(f"scatter {k}", MERGE, output_name(k)) for k in range(graph.directions)]
+    edges += [(f"input {name}", MERGE, name) for name in scan.inputs if name in _merge_reads(graph)]
+    return graph.rewritten(nodes, edges)
 
 
-def build_graph(scan: CheckedScan, orders: tuple[Order, ...]) -> ScanGraph:
-    """The scan as written: every direction gathers its inputs, projects in its own time, recurs and scatters."""
+def build_conv_graph(scan: CheckedScan, traversal: Traversal) -> ScanGraph:
+    """The convolution of a scan alone: a scan that leaves the first input, convolved, in rows, as every direction sees it.
+
+    For what needs it there: projections from the first input, and a scan around a convolution along an order of its own. With
+    one direction, or channels of their own, the result is `(rows, C)`, else `(rows, K, C)`.
+    """
+    conv = _convolution(scan, traversal)
+    if conv is None:
+        raise InternalError(f"the scan {scan.name} has no convolution")
+    runs = conv.along or traversal
+    own = conv.along is None
+    stacked = len(runs.orders) > 1 and scan.split is None
+    step = conv_step(conv.source, conv.width, scan.span)
+    graph = ScanGraph(
+        name=f"{scan.name}_conv",
+        traversal=runs,
+        step=step,
+        shared=frozenset(conv_parameters(conv.width)) if "conv" in scan.shared else frozenset(),
+        merge="concat" if stacked else "sum",
+        merge_span=scan.span,
+        scan_inputs=(conv.source,),
+        split=scan.split,
+        restarts=any(has_resets(order.checked) for order in runs.orders),
+        stream_routes=_stream_routes(scan, traversal, step.operands) if own else {},
+        stacked=stacked,
+    )
+    nodes: dict[str, Node] = {f"input {conv.source}": Input(conv.source, "input", (), False), MERGE: Merge()}
+    edges = []
+    for k in range(graph.directions):
+        route = graph.stream_routes.get(conv.source, OWN)
+        key = gather_key(k, conv.source, route)
+        nodes[key], nodes[f"recur {k}"], nodes[f"scatter {k}"] = Gather(k, route), Recur(k), Scatter(k)
+        edges += [(f"input {conv.source}", key, conv.source), (key, f"recur {k}", conv.source)]
+        edges += [(f"recur {k}", f"scatter {k}", graph.step.readout), (f"scatter {k}", MERGE, output_name(k))]
+    return graph.rewritten(nodes, edges)
+
+
+def _without_nodes(scan: CheckedScan, traversal: Traversal) -> ScanGraph:
+    """What is said of the scan as a whole."""
     step = build_step(scan.recurrence)
+    axes = traversal.orders[0].axes
+    merge, second = build_merge(scan)
+    constants = scan.recurrence.of_kind("shared param")
+    labelled = frozenset(operand.name for operand in constants if is_labelled(operand))
+    return ScanGraph(
+        name=scan.name,
+        traversal=traversal,
+        step=step,
+        shared=scan.shared,
+        merge=merge,
+        merge_span=scan.span if isinstance(scan.merge, str) else scan.merge.span,
+        scan_inputs=scan.inputs,
+        labelled=labelled,
+        channelless=frozenset(operand.name for operand in constants) - labelled,
+        split=scan.split,
+        restarts=any(has_resets(order.checked) for order in traversal.orders),
+        conv=_convolution(scan, traversal),
+        stream_routes=_stream_routes(scan, traversal, step.operands) | dict.fromkeys(labelled, TIME),
+        output_route=_route(traversal, output_orders(scan, axes)),
+        stacked=merge == "concat",
+        second=second,
+        layers={} if second is None else called_layers(scan, second),
+    )
+
+
+def _merge_reads(graph: ScanGraph) -> frozenset[str]:
+    if graph.second is not None:
+        return frozenset(term.name for term in terms(graph.second) if isinstance(term, syntax.Name))
+    return frozenset() if isinstance(graph.merge, str) else reads(graph.merge)
+
+
+def _stream_routes(scan: CheckedScan, traversal: Traversal, operands: tuple[Operand, ...]) -> dict[str, int]:
+    """The routes of the operands that run along another order than the direction's."""
+    elsewhere = operand_orders(scan, traversal.orders[0].axes)
+    routes = {o.name: _route(traversal, elsewhere[o.name]) for o in operands if o.name in elsewhere}
+    return {name: route for name, route in routes.items() if route != OWN}
+
+
+def _route(traversal: Traversal, orders: Orders) -> int:
+    if orders not in traversal.routes:
+        raise InternalError(f"the traversal has no route along {', '.join(order.name for order in orders)}")
+    return traversal.routes.index(orders)
+
+
+def _convolution(scan: CheckedScan, traversal: Traversal) -> Convolution | None:
+    """A convolution along what every direction goes along anyway runs in its time."""
+    if scan.conv is None:
+        return None
+    source, own = scan.inputs[0], traversal.orders
+    if scan.conv.along is None:
+        return Convolution(source, scan.conv.width, None)
+    if source not in scan.along and all(scan.conv.along.order == order.checked for order in own):
+        return Convolution(source, scan.conv.width, None)
+    return Convolution(source, scan.conv.width, conv_traversal(scan, scan.conv.along, traversal))
+
+
+def _inputs(scan: CheckedScan, graph: ScanGraph) -> dict[str, Input]:
+    """The maps the caller gives: the scan's inputs, and operands that nothing makes."""
+    made = scan.projected | graph.labelled
     inputs = {name: Input(name, "input", (), False) for name in scan.inputs}
-    made = {name for projection in scan.projections for name in projection.names}
-    for operand in step.operands:
+    for operand in graph.step.operands:
         if operand.kind == "shared" and operand.name not in made:
             inputs[operand.name] = Input(operand.name, "shared", operand.indices, True)
         elif operand.kind == "input" and operand.name not in made:
             inputs[operand.name] = Input(operand.name, "input", operand.indices, False)
-    nodes: dict[str, Node] = {f"input {name}": node for name, node in inputs.items()}
-    edges: list[tuple[str, str, str]] = []
-    for k in range(len(orders)):
-        _add_direction(scan, step, k, nodes, edges)
-    nodes[MERGE] = Merge()
-    edges += [(f"scatter {k}", MERGE, output_name(k)) for k in range(len(orders))]
-    if isinstance(scan.merge, str):
-        empty = ScanGraph(scan.name, orders, step, scan.shared, scan.merge, {}, nx.DiGraph(), merge_span=scan.span)
-        return empty.rewritten(nodes, edges)
-    merge = _merge_value(scan.merge, len(orders), {})
-    edges += [(f"input {name}", MERGE, name) for name in scan.inputs if name in reads(merge)]
-    empty = ScanGraph(scan.name, orders, step, scan.shared, merge, {}, nx.DiGraph(), merge_span=scan.merge.span)
-    return empty.rewritten(nodes, edges)
+    return inputs
 
 
-def _add_direction(scan: CheckedScan, step: Step, k: int, nodes: dict[str, Node], edges: list[tuple[str, str, str]]) -> None:
-    def gathered(name: str) -> str:
-        key = f"gather {k} {name}"
-        if key not in nodes:
-            nodes[key] = Gather(k)
-            edges.append((f"input {name}", key, name))
+@dataclass
+class _Direction:
+    """Adds the chain of one direction to `nodes` and `edges`."""
+
+    scan: CheckedScan
+    graph: ScanGraph
+    k: int
+    nodes: dict[str, Node]
+    edges: list[tuple[str, str, str]]
+
+    def add(self) -> None:
+        scan, k = self.scan, self.k
+        self.nodes[f"recur {k}"], self.nodes[f"scatter {k}"] = Recur(k), Scatter(k, self.graph.output_route)
+        for number, projection in enumerate(scan.projections):
+            for name in projection.names:
+                self.add_projected(number, projection, name)
+        for operand in self.graph.step.operands:
+            if operand.kind != "param" and operand.name not in scan.projected:
+                self.edges.append((self.sequence(operand.name), f"recur {k}", operand.name))
+        self.edges.append((f"recur {k}", f"scatter {k}", self.graph.step.readout))
+
+    def add_projected(self, number: int, projection: Projection, name: str) -> None:
+        """An operand that a projection makes, of its source in the time of the route along which the operand is read."""
+        route = self.route_of(name)
+        key = f"project {self.k}.{number}{along(route)}"
+        if key not in self.nodes:
+            self.nodes[key] = Project(number, projection.names, self.k, projection.bias)
+            self.edges.append((self.projectable(projection.source, route), key, projection.source))
+        pick = f"pick {self.k} {name}"
+        self.nodes[pick] = Pick(name)
+        self.edges += [(key, pick, name), (pick, f"recur {self.k}", name)]
+
+    def projectable(self, name: str, route: int) -> str:
+        """A map in the time of a route; one that is convolved in this direction's time is put on the grid for other routes."""
+        conv = self.graph.conv
+        if conv is None or name != conv.source or conv.along is not None:
+            return self.gathered(self.on_grid(name), name, route)
+        if route == OWN:
+            return self.convolved(name)
+        return self.gathered(self.scattered(self.convolved(name), convolved(name)), convolved(name), route)
+
+    def sequence(self, name: str) -> str:
+        """An operand in the time of this direction."""
+        if name in self.graph.labelled:
+            self.nodes[f"label {self.k} {name}"] = Label(name, self.k)
+            return f"label {self.k} {name}"
+        conv = self.graph.conv
+        if conv is not None and name == conv.source and conv.along is None:
+            return self.convolved(name)
+        return self.gathered(self.on_grid(name), name, self.route_of(name))
+
+    def convolved(self, name: str) -> str:
+        """The first input, convolved in this direction's time."""
+        key = f"conv {self.k}"
+        if key not in self.nodes:
+            self.nodes[key] = Conv(self.k)
+            self.edges.append((self.gathered(f"input {name}", name, self.route_of(name)), key, name))
         return key
 
-    nodes[f"recur {k}"], nodes[f"scatter {k}"] = Recur(k), Scatter(k)
-    for number, projection in enumerate(scan.projections):
-        key = f"project {k}.{number}"
-        nodes[key] = Project(number, projection.names, k, projection.bias)
-        edges.append((gathered(projection.source), key, projection.source))
-        for name in projection.names:
-            nodes[f"pick {k} {name}"] = Pick(name)
-            edges += [(key, f"pick {k} {name}", name), (f"pick {k} {name}", f"recur {k}", name)]
-    for operand in step.operands:
-        if operand.kind != "param" and operand.name not in scan.projected:
-            edges.append((gathered(operand.name), f"recur {k}", operand.name))
-    edges.append((f"recur {k}", f"scatter {k}", step.readout))
+    def on_grid(self, name: str) -> str:
+        """An input of the scan; the first one may have been convolved along another order, for all directions or for each."""
+        conv = self.graph.conv
+        if conv is None or conv.along is None or name != conv.source:
+            return f"input {name}"
+        own = self.k if len(conv.along.orders) > 1 else 0
+        key = f"conv {own}"
+        if key not in self.nodes:
+            self.nodes[key] = Conv(own, along=True)
+            self.edges.append((f"input {name}", key, name))
+        return key
 
+    def gathered(self, source: str, name: str, route: int) -> str:
+        key = gather_key(self.k, name, route)
+        if key not in self.nodes:
+            self.nodes[key] = Gather(self.k, route)
+            self.edges.append((source, key, name))
+        return key
 
-def build_step(recurrence: CheckedRecurrence) -> Step:
-    """The recurrence as equations between values, what depends on parameters alone taken out of the loop."""
-    operands = tuple(Operand(o.name, o.kind, o.indices, o.span) for o in recurrence.operands)
-    body: list[Assign | Update] = []
-    for equation in recurrence.equations:
-        match equation:
-            case Temporary(name, indices, value, span):
-                body.append(Assign(name, indices, build_value(value, recurrence), span))
-            case StateUpdate(name, indices, decay, drive, span):
-                parts = build_value(decay, recurrence), build_value(drive, recurrence)
-                body.append(Update(name, indices, *parts, span))
-            case _:
-                assert_never(equation)
-    step = Step(recurrence.name, dict(recurrence.indices), operands, (), tuple(body), recurrence.readout)
-    return name_arguments(hoist_prologue(step))
+    def scattered(self, source: str, name: str) -> str:
+        key = f"scatter {self.k} {name}"
+        if key not in self.nodes:
+            self.nodes[key] = Scatter(self.k)
+            self.edges.append((source, key, name))
+        return key
 
-
-def build_value(expression: syntax.Expr, recurrence: CheckedRecurrence) -> Value:
-    """An expression of a recurrence as a value."""
-
-    def build(expression: syntax.Expr) -> Value:
-        match expression:
-            case syntax.Number(value):
-                return Constant(float(value))
-            case syntax.Name(name, ()) if name in recurrence.indices:
-                return IndexValue(name)
-            case syntax.Name(name, indices):
-                return Read(name, tuple(_index_name(i) for i in indices), expression.span)
-            case syntax.Negative(operand):
-                return negate(build(operand))
-            case syntax.Binary(operator, left, right):
-                return apply(_OPERATORS[operator], build(left), build(right))
-            case syntax.Call(function, arguments):
-                return apply(function, *(build(argument) for argument in arguments))
-            case syntax.Sum(index, body):
-                return Total(index, build(body))
-            case _:
-                assert_never(expression)
-
-    return build(expression)
-
-
-def _index_name(index: syntax.Expr) -> str:
-    if isinstance(index, syntax.Name) and not index.indices:
-        return index.name
-    raise InternalError(f"index {index} was not checked")
-
-
-def _merge_value(expression: syntax.Expr, directions: int, bound: Mapping[str, int]) -> Value:
-    """A merge expression as a value over `y[0]`, `y[1]`, …; sums over directions are written out."""
-
-    def build(expression: syntax.Expr) -> Value:
-        return _merge_value(expression, directions, bound)
-
-    match expression:
-        case syntax.Number(value):
-            return Constant(float(value))
-        case syntax.Name(name, ()) if name in bound:
-            return Constant(float(bound[name]))
-        case syntax.Name(name, ()):
-            return Read(name, (), expression.span)
-        case syntax.Name("y", (index,)):
-            return Read(output_name(_direction(index, bound)), (), expression.span)
-        case syntax.Negative(operand):
-            return negate(build(operand))
-        case syntax.Binary(operator, left, right):
-            return apply(_OPERATORS[operator], build(left), build(right))
-        case syntax.Call(function, arguments):
-            return apply(function, *(build(argument) for argument in arguments))
-        case syntax.Sum(index, body):
-            total: Value = Constant(0.0)
-            for k in range(directions):
-                total = add(total, _merge_value(body, directions, {**bound, index: k}))
-            return total
-    raise InternalError(f"merge term {expression} was not checked")
-
-
-def _direction(index: syntax.Expr, bound: Mapping[str, int]) -> int:
-    match index:
-        case syntax.Number(value):
-            return int(value)
-        case syntax.Name(name, ()):
-            return bound[name]
-    raise InternalError(f"direction {index} was not checked")
-
-
-def hoist_prologue(step: Step) -> Step:
-    """Take out of the loop what depends on parameters alone.
-
-    Before:  h[n] = exp(-exp(A_log[n]) * dt) * h'[n] + …
-    After:   fixed.0[n] = -exp(A_log[n])            h[n] = exp(fixed.0[n] * dt) * h'[n] + …
-    """
-    parameters = {operand.name for operand in step.operands if operand.kind == "param"}
-    hoister = _Hoister(parameters)
-    body: list[Assign | Update] = []
-    for equation in step.body:
-        match equation:
-            case Assign(name, indices, value, span):
-                body.append(Assign(name, indices, factor(hoister.take(value, span)), span))
-            case Update(name, indices, decay, drive, span):
-                parts = factor(hoister.take(decay, span)), factor(hoister.take(drive, span))
-                body.append(Update(name, indices, *parts, span))
-            case _:
-                assert_never(equation)
-    return Step(step.recurrence, step.sizes, step.operands, tuple(hoister.prologue), tuple(body), step.readout)
-
-
-def name_arguments(step: Step) -> Step:
-    """Give the sums that a function is applied to names of their own, so that their gradients are computed once.
-
-    Before:  dt = softplus(dt_bias + sum(r: dt_weight[r] * low[r]))
-    After:   in.0 = dt_bias + sum(r: dt_weight[r] * low[r])            dt = softplus(in.0)
-    """
-    body: list[Assign | Update] = []
-    names: dict[Value, Read] = {}
-
-    def take(value: Value, span: Span, bound: frozenset[str]) -> Value:
-        match value:
-            case Constant() | IndexValue() | Read() | Previous():
-                return value
-            case Total(index, inner):
-                return Total(index, take(inner, span, bound | {index}))
-            case Apply(function, (argument,)) if function != "neg" and _is_sum(argument):
-                if not bound & set(free_indices(argument)):
-                    return Apply(function, (named(take(argument, span, bound), span),))
-                return Apply(function, (take(argument, span, bound),))
-            case Apply(function, arguments):
-                return Apply(function, tuple(take(argument, span, bound) for argument in arguments))
-            case _:
-                assert_never(value)
-
-    def named(value: Value, span: Span) -> Read:
-        if value not in names:
-            names[value] = Read(f"in.{len(names)}", free_indices(value))
-            body.append(Assign(names[value].name, names[value].indices, value, span))
-        return names[value]
-
-    for equation in step.body:
-        match equation:
-            case Assign(name, indices, value, span):
-                body.append(Assign(name, indices, take(value, span, frozenset()), span))
-            case Update(name, indices, decay, drive, span):
-                decay, drive = take(decay, span, frozenset()), take(drive, span, frozenset())
-                body.append(Update(name, indices, decay, drive, span))
-            case _:
-                assert_never(equation)
-    return Step(step.recurrence, step.sizes, step.operands, step.prologue, tuple(body), step.readout)
-
-
-def _is_sum(value: Value) -> bool:
-    return isinstance(value, Total) or (isinstance(value, Apply) and value.function in ("add", "sub"))
-
-
-class _Hoister:
-    def __init__(self, parameters: set[str]) -> None:
-        self.parameters = parameters
-        self.names: dict[Value, Read] = {}
-        self.prologue: list[Assign] = []
-
-    def is_fixed(self, value: Value) -> bool:
-        return bool(reads(value)) and reads(value) <= self.parameters
-
-    def take(self, value: Value, span: Span) -> Value:
-        match value:
-            case Constant() | IndexValue() | Read() | Previous():
-                return value
-            case Apply() | Total() if self.is_fixed(value):
-                return self.named(value, span)
-            case Apply(function, arguments):
-                return Apply(function, tuple(self.take(argument, span) for argument in arguments))
-            case Total(index, body):
-                return Total(index, self.take(body, span))
-            case _:
-                assert_never(value)
-
-    def named(self, value: Value, span: Span) -> Read:
-        if value not in self.names:
-            name, indices = f"fixed.{len(self.prologue)}", free_indices(value)
-            self.names[value] = Read(name, indices)
-            self.prologue.append(Assign(name, indices, value, span))
-        return self.names[value]
+    def route_of(self, name: str) -> int:
+        return self.graph.stream_routes.get(name, OWN)

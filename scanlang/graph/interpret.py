@@ -1,42 +1,49 @@
 """The meaning of a scan graph: every node in float64 NumPy, every step of a recurrence one turn of a Python loop.
 
-Nothing is fast here, and nothing is shared with a backend. Arrays are those of the operator, in float64: inputs
-`(B, H, W, C)`, shared inputs `(B, H, W, K, ·)`, parameters `(K, C, ·)` or `(C, ·)` where shared; projections not cut away
-read `project_weight` `(K, rows, C)` (and `project_bias` `(K, rows)`), without K where shared.
+Nothing is fast here, and nothing is shared with a backend. Arrays are those of the operator, in float64, by name:
+
+    input                            `(B, axes …, C)`, projected `(B, axes …, K, C)`
+    shared input                     `(B, axes …, K, ·)`
+    their tokens, named `cls`        `cls` of the scan's first input, `z_cls`, `B_cls` of others: T in place of the axes
+    parameter                        `(K, C, ·)`, `(C, ·)` where shared; with channels split `(C, ·)`, `(C / K, ·)` where shared
+    parameter without channels       `(K, ·)`, `(·)` where shared; by label `(K, labels, ·)`
+    `conv_weight`, `conv_bias`       `(K, C, width)`, `(K, C)`, and as other parameters where shared or split
+    `merge_weight`                   `(K)`
+    order given at run time          `(B, L)`, integers
+
+Projections not cut away read `project_weight` `(K, rows, C)` and `project_bias` `(K, rows)`, without K where shared; with
+channels split the weights are `(rows, C)`, `(rows, C / K)` where shared.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scanlang.graph.scan_graph import Gather, Input, Merge, Pick, Project, Recur, ScanGraph, Scatter
-from scanlang.graph.step import Assign, Step, Update
-from scanlang.graph.values import Apply, Constant, IndexValue, Previous, Read, Total, Value
-
-Array = NDArray[np.float64]
-
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-
-
-def _sigmoid(x: Array) -> Any:
-    decay = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0, decay) / (1.0 + decay)
-
-
-FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
-    "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "abs": np.abs, "erf": _erf,
-    "sigmoid": _sigmoid, "silu": lambda x: x * _sigmoid(x), "softplus": lambda x: np.logaddexp(x, 0.0),
-    "relu": lambda x: np.maximum(x, 0.0), "gelu": lambda x: 0.5 * x * (1.0 + _erf(x * math.sqrt(0.5))),
-    "min": np.minimum, "max": np.maximum, "where": np.where,
-    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal,
-}  # fmt: skip
+from scanlang.graph.interpret_merge import Layer, merge_rows, softmax
+from scanlang.graph.interpret_values import Array, Environment, silu
+from scanlang.graph.scan_graph import (
+    OWN,
+    Conv,
+    Gather,
+    Input,
+    Label,
+    Merge,
+    Pick,
+    Project,
+    Recur,
+    Restarts,
+    ScanGraph,
+    Scatter,
+)
+from scanlang.graph.step import Step
+from scanlang.graph.step_rewrites import MERGE_WEIGHT, RESTART, convolved, is_weighted
+from scanlang.maps.traversal import Traversal, Visits
 
 
 def project_name(number: int) -> str:
@@ -44,92 +51,26 @@ def project_name(number: int) -> str:
     return "project" if number == 0 else f"project_{number}"
 
 
+def token_argument(graph: ScanGraph, name: str, token: str) -> str:
+    """How the caller names the tokens of a map."""
+    return token if name == graph.scan_inputs[0] else f"{name}_{token}"
+
+
 def interpret(
-    graph: ScanGraph, arrays: Mapping[str, Array], grid: tuple[int, int], sizes: Mapping[str, int] | None = None
-) -> Array:
-    """The result `(B, H, W, C)` of a scan graph on `arrays` (by name), in float64.
+    graph: ScanGraph,
+    arrays: Mapping[str, Any],
+    grid: tuple[int, ...],
+    sizes: Mapping[str, int] | None = None,
+    layers: Mapping[str, Layer] | None = None,
+) -> Any:
+    """The result `(B, axes …, C)` of a scan graph on `arrays` (by name), in float64; with tokens, a tuple of it and of theirs.
 
     `sizes` (`{"state": 16}`) are those that no array shows: of a projected map, or of a state that alone has its index.
+    `layers` are what a merge in two phases calls; a layer that is not there is read off `down.weight`, `down.bias`.
     """
-    height, width = grid
     flat = {name: np.asarray(array, np.float64) for name, array in arrays.items()}
     given = {index: sizes[label] for index, label in graph.step.sizes.items() if sizes and label in sizes}
-    extents = given | index_sizes(graph.step, flat)
-    values: dict[str, Any] = {}
-    for key in graph.in_order():
-        taken = {operand: values[source] for source, operand in graph.operands(key)}
-        values[key] = _evaluate(graph, key, taken, flat, grid, extents)
-    result = np.asarray(values["merge"])
-    return result.reshape(result.shape[0], height, width, result.shape[-1])
-
-
-def _evaluate(
-    graph: ScanGraph,
-    key: str,
-    taken: dict[str, Any],
-    arrays: Mapping[str, Array],
-    grid: tuple[int, int],
-    extents: Mapping[str, int],
-) -> Any:
-    match graph.nodes[key]:
-        case Input(name):
-            shape = arrays[name].shape
-            return _Map(arrays[name].reshape(shape[0], grid[0] * grid[1], *shape[3:]), graph.nodes[key])
-        case Gather(direction):
-            (value,) = taken.values()
-            return value.of(direction)[:, graph.orders[direction].positions(*grid)]
-        case Project(number, names, direction):
-            (value,) = taken.values()
-            return _project(graph, arrays, number, names, direction, value, extents)
-        case Pick(name):
-            (value,) = taken.values()
-            return value[name]
-        case Recur(direction):
-            return _recur(graph, direction, taken, arrays, extents)
-        case Scatter(direction):
-            (value,) = taken.values()
-            placed = np.full_like(value, np.nan)
-            placed[:, graph.orders[direction].positions(*grid)] = value
-            return placed
-        case Merge():
-            return _merge(graph, taken)
-
-
-class _Map:
-    """A map in grid order, `(B, L, …)`; one that the directions have each their own of holds K behind the cell."""
-
-    def __init__(self, array: Array, node: Any) -> None:
-        self.array, self.per_direction = array, node.per_direction
-
-    def of(self, direction: int) -> Array:
-        return self.array[:, :, direction] if self.per_direction else self.array
-
-
-def _project(
-    graph: ScanGraph,
-    arrays: Mapping[str, Array],
-    number: int,
-    names: tuple[str, ...],
-    direction: int,
-    value: Any,
-    extents: Mapping[str, int],
-) -> dict[str, Any]:
-    stem, single = project_name(number), "project" in graph.shared
-    weight = arrays[f"{stem}_weight"] if single else arrays[f"{stem}_weight"][direction]
-    is_map = isinstance(value, _Map)
-    rows = (value.of(direction) if is_map else value) @ weight.T
-    if f"{stem}_bias" in arrays:
-        rows = rows + (arrays[f"{stem}_bias"] if single else arrays[f"{stem}_bias"][direction])
-    made, start = {}, 0
-    for name in names:
-        operand = next(o for o in graph.step.operands if o.name == name)
-        shape = tuple(extents[i] for i in operand.indices)
-        count = math.prod(shape) if operand.kind == "shared" else weight.shape[-1]
-        part = rows[..., start : start + count]
-        part = part.reshape(*part.shape[:2], *shape) if operand.kind == "shared" else part
-        made[name] = _Map(part, Input(name, "input", (), False)) if is_map else part
-        start += count
-    return made
+    return _Run(graph, flat, grid, given | index_sizes(graph.step, flat), layers or {}).result()
 
 
 def index_sizes(step: Step, arrays: Mapping[str, Any]) -> dict[str, int]:
@@ -141,82 +82,193 @@ def index_sizes(step: Step, arrays: Mapping[str, Any]) -> dict[str, int]:
     return sizes
 
 
-def _recur(
-    graph: ScanGraph, direction: int, taken: dict[str, Any], arrays: Mapping[str, Array], extents: Mapping[str, int]
-) -> Array:
-    """One step after another; a value is an array `(B, C, indices …)`."""
-    step = graph.step
-    kinds = {operand.name: operand for operand in step.operands}
-    sequences = {}
-    for name, array in taken.items():
-        sequence = array.of(direction) if isinstance(array, _Map) else array
-        sequences[name] = sequence if kinds[name].kind == "input" else sequence[:, :, None]
-    fixed = {}
-    for operand in step.operands:
-        if operand.kind == "param":
-            array = arrays[operand.name]
-            fixed[operand.name] = (array if operand.name in graph.shared else array[direction])[None]
-    environment = _Environment(extents, dict(fixed))
-    for fixed_equation in step.prologue:
-        environment.assign(fixed_equation.name, fixed_equation.indices, fixed_equation.value)
-    batch, length, channels = next(s for n, s in sequences.items() if kinds[n].kind == "input").shape[:3]
-    for update in step.states:
-        shape = tuple(extents[i] for i in update.indices)
-        environment.values[update.name] = np.zeros((batch, channels, *shape))
-    outputs = np.zeros((batch, length, channels))
-    for t in range(length):
-        environment.values.update({name: sequence[:, t] for name, sequence in sequences.items()})
-        for equation in step.body:
+@dataclass(frozen=True)
+class _Map:
+    """A map, `(B, rows, …)`; one that the directions have each their own of holds K behind the row. `whole`: its last dimension
+    are all channels of the scan, also where each direction has its own."""
+
+    array: Array
+    per_direction: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class _Run:
+    graph: ScanGraph
+    arrays: Mapping[str, Array]
+    grid: tuple[int, ...]
+    extents: Mapping[str, int]
+    layers: Mapping[str, Layer]
+
+    @cached_property
+    def visits(self) -> Visits:
+        return self.graph.traversal.at(self.grid)
+
+    @cached_property
+    def batch(self) -> int:
+        names = (*self.graph.inputs(), *self.graph.scan_inputs)
+        return len(next(self.arrays[name] for name in names if name in self.arrays))
+
+    def result(self) -> Any:
+        values: dict[str, Any] = {}
+        for key in self.graph.in_order():
+            taken = {operand: values[source] for source, operand in self.graph.operands(key)}
+            values[key] = self.evaluate(self.graph.nodes[key], taken)
+        rows, cells = values["merge"], self.visits.cells
+        parts = [rows[:, :cells].reshape(self.batch, *self.grid, rows.shape[-1])]
+        for _, count in self.visits.tokens:
+            parts.append(rows[:, cells : cells + count])
+            cells += count
+        return tuple(parts) if len(parts) > 1 else parts[0]
+
+    def evaluate(self, node: Any, taken: dict[str, Any]) -> Any:
+        match node:
+            case Input(name, kind):
+                return _Map(self.packed(name), node.per_direction, kind == "input")
+            case Label(name, direction):
+                table = self.arrays[name] if name in self.graph.shared else self.arrays[name][direction]
+                return self.for_each_image(table[self.visits.labels[direction]])
+            case Restarts(direction):
+                return self.for_each_image(self.visits.restarts[direction].astype(np.float64))
+            case Gather(direction, route):
+                (value,) = taken.values()
+                return self.gathered(self.of(value, direction), self.rows(self.graph.traversal, route, direction))
+            case Conv(direction, along):
+                (value,) = taken.values()
+                if along:
+                    return _Map(self.convolved_along(self.of(value, direction), direction))
+                return self.convolved(value, direction, self.visits.restarts[direction])
+            case Project():
+                (value,) = taken.values()
+                return self.projected(node, value)
+            case Pick(name):
+                (value,) = taken.values()
+                return value[name]
+            case Recur(direction):
+                return self.recur(direction, taken)
+            case Scatter(direction, route):
+                (value,) = taken.values()
+                return _Map(self.scattered(value, self.rows(self.graph.traversal, route, direction), self.visits.rows))
+            case Merge():
+                outputs = {name: value.array for name, value in taken.items()}
+                return merge_rows(self.graph, outputs, self.arrays, self.layers, self.visits.cells)
+            case _:
+                assert_never(node)
+
+    def packed(self, name: str) -> Array:
+        """A map as rows: cells, tokens, pads; one that is convolved before is made of what it was."""
+        conv = self.graph.conv
+        if conv is not None and name == convolved(conv.source):
+            return self.convolved_before(conv.source)
+        array, first = self.arrays[name], 1 + len(self.grid)
+        parts = [array.reshape(self.batch, self.visits.cells, *array.shape[first:])]
+        parts += [self.arrays[token_argument(self.graph, name, token)] for token, _ in self.visits.tokens]
+        parts.append(np.zeros((self.batch, self.visits.pads, *array.shape[first:])))
+        return np.concatenate(parts, axis=1)
+
+    def convolved_before(self, source: str) -> Array:
+        """The input `x.conv` of an operator's graph: with K behind the rows where each direction has its own."""
+        (node,) = (node for name, node in self.graph.inputs().items() if name == convolved(source))
+        x, conv = _Map(self.packed(source), False, True), self.graph.conv
+        assert conv is not None
+        assert conv.along is not None
+        made = [self.convolved_along(self.of(x, k), k) for k in range(len(conv.along.orders))]
+        return np.stack(made, axis=2) if node.per_direction else np.concatenate(made, axis=-1)
+
+    def of(self, value: _Map, direction: int) -> Array:
+        """What a direction sees of a map."""
+        array = value.array[:, :, direction] if value.per_direction else value.array
+        return array[..., self.graph.channels(direction, array.shape[-1])] if value.whole else array
+
+    def rows(self, traversal: Traversal, route: int, direction: int) -> Any:
+        """The row of every step, `(B, steps)`."""
+        visits, order = traversal.at(self.grid), traversal.routes[route][direction]
+        table = self.for_each_image(visits.tables[route][direction])
+        if order.given is None:
+            return table
+        cells = np.take_along_axis(self.arrays[order.given].astype(np.int64), np.minimum(table, visits.cells - 1), axis=1)
+        return np.where(table < visits.cells, cells, table)
+
+    def for_each_image(self, array: Any) -> Any:
+        return np.broadcast_to(array, (self.batch, *array.shape))
+
+    def gathered(self, array: Array, rows: Any) -> Array:
+        return np.asarray(array[np.arange(self.batch)[:, None], rows])
+
+    def scattered(self, sequence: Array, rows: Any, count: int) -> Array:
+        placed = np.zeros((self.batch, count, *sequence.shape[2:]))
+        np.add.at(placed, (np.arange(self.batch)[:, None], rows), sequence)
+        return placed
+
+    def convolved(self, x: Array, direction: int, restarts: Any) -> Array:
+        """Causal, depthwise, with silu; nothing is seen of what was before a restart."""
+        conv = self.graph.conv
+        assert conv is not None
+        weight, bias = self.parameter("conv_weight", direction), self.parameter("conv_bias", direction)
+        made = np.zeros_like(x)
+        begin = 0
+        for t in range(x.shape[1]):
+            begin = t if restarts[t] else begin
+            for age in range(min(conv.width, t - begin + 1)):
+                made[:, t] += weight[:, conv.width - 1 - age] * x[:, t - age]
+        return np.asarray(silu(made + bias))
+
+    def convolved_along(self, x: Array, direction: int) -> Array:
+        """Convolved in the time of the convolution's own order, and put back."""
+        assert self.graph.conv is not None
+        along = self.graph.conv.along
+        assert along is not None
+        rows, restarts = self.rows(along, OWN, direction), along.at(self.grid).restarts[direction]
+        return self.scattered(self.convolved(self.gathered(x, rows), direction, restarts), rows, self.visits.rows)
+
+    def parameter(self, name: str, direction: int) -> Array:
+        """A parameter as a direction sees it, `(C, ·)`, or `(1, ·)` without channels."""
+        stem, _, entry = name.partition(".")
+        array = self.arrays[stem]
+        if stem == MERGE_WEIGHT and is_weighted(self.graph.step):
+            return softmax(array)[None, direction]
+        common = name in self.graph.shared or ("conv" in self.graph.shared and stem in ("conv_weight", "conv_bias"))
+        if name in self.graph.channelless:
+            return array[None] if common else array[None, direction]
+        if not common:
+            array = array[direction] if self.graph.split is None else array[self.graph.channels(direction, len(array))]
+        return array[..., int(entry)] if entry else array
+
+    def projected(self, node: Project, value: Any) -> dict[str, Any]:
+        stem, single, split = project_name(node.number), "project" in self.graph.shared, self.graph.split is not None
+        weight, bias = self.arrays[f"{stem}_weight"], self.arrays.get(f"{stem}_bias")
+        if not single:
+            weight = weight[:, self.graph.channels(node.direction, weight.shape[-1])] if split else weight[node.direction]
+        is_map = isinstance(value, _Map)
+        rows = (self.of(value, node.direction) if is_map else value) @ weight.T
+        if bias is not None:
+            rows = rows + (bias if single else bias[node.direction])
+        made, start = {}, 0
+        for name in node.names:
+            operand = next(o for o in self.graph.step.operands if o.name == name)
+            shape = tuple(self.extents[i] for i in operand.indices)
+            count = math.prod(shape) if operand.kind == "shared" else weight.shape[-1]
+            part = rows[..., start : start + count]
+            part = part.reshape(*part.shape[:2], *shape) if operand.kind == "shared" else part
+            made[name] = _Map(part) if is_map else part
+            start += count
+        return made
+
+    def recur(self, direction: int, taken: dict[str, Array]) -> Array:
+        """One step after another; a value is an array `(B, C, indices …)`."""
+        step, restarts = self.graph.step, self.visits.restarts[direction]
+        kinds = {operand.name: operand.kind for operand in step.operands}
+        sequences = {name: array if kinds[name] == "input" else array[:, :, None] for name, array in taken.items()}
+        fixed = {o.name: self.parameter(o.name, direction)[None] for o in step.operands if o.kind == "param"}
+        environment = Environment(self.extents, fixed)
+        for equation in step.prologue:
             environment.run(equation)
-        outputs[:, t] = environment.values[step.readout]
-    return outputs
-
-
-class _Environment:
-    """Values by name, and how to compute one more."""
-
-    def __init__(self, sizes: Mapping[str, int], values: dict[str, Array]) -> None:
-        self.sizes, self.values = sizes, values
-
-    def run(self, equation: Assign | Update) -> None:
-        match equation:
-            case Assign(name, indices, value):
-                self.assign(name, indices, value)
-            case Update(name, indices, decay, drive):
-                self.assign(name, indices, Apply("add", (Apply("mul", (decay, Previous(name, indices))), drive)))
-            case _:
-                assert_never(equation)
-
-    def assign(self, name: str, indices: tuple[str, ...], value: Value) -> None:
-        elements = [
-            self.compute(value, dict(zip(indices, element, strict=True)))
-            for element in itertools.product(*(range(self.sizes[i]) for i in indices))
-        ]
-        stacked = np.stack(np.broadcast_arrays(*elements), axis=-1)
-        self.values[name] = stacked.reshape(*stacked.shape[:-1], *(self.sizes[i] for i in indices))
-
-    def compute(self, value: Value, bound: Mapping[str, int]) -> Array:
-        match value:
-            case Constant(number):
-                return np.full((1, 1), number)
-            case IndexValue(index):
-                return np.full((1, 1), float(bound[index]))
-            case Read(name, indices) | Previous(name, indices):
-                element: tuple[Any, ...] = (..., *(bound[i] for i in indices))
-                return np.asarray(self.values[name][element])
-            case Total(index, body):
-                terms = [self.compute(body, {**bound, index: i}) for i in range(self.sizes[index])]
-                return np.asarray(np.sum(np.stack(np.broadcast_arrays(*terms)), axis=0))
-            case Apply(function, arguments):
-                return np.asarray(FUNCTIONS[function](*(self.compute(argument, bound) for argument in arguments)))
-            case _:
-                assert_never(value)
-
-
-def _merge(graph: ScanGraph, taken: dict[str, Any]) -> Array:
-    outputs = {name: value.array if isinstance(value, _Map) else value for name, value in taken.items()}
-    if graph.merge in ("sum", "mean"):
-        total = np.sum(np.stack(list(outputs.values())), axis=0)
-        return np.asarray(total / graph.directions if graph.merge == "mean" else total)
-    assert not isinstance(graph.merge, str)
-    return _Environment({}, outputs).compute(graph.merge, {})
+        shape = next(array.shape[:3] for name, array in sequences.items() if kinds[name] == "input")
+        environment.begin(step.states, (shape[0], shape[2]))
+        outputs = np.zeros(shape)
+        for t in range(shape[1]):
+            if restarts[t] and RESTART not in kinds:
+                environment.begin(step.states, (shape[0], shape[2]))
+            environment.values.update({name: sequence[:, t] for name, sequence in sequences.items()})
+            outputs[:, t] = environment.step(step)
+        return outputs

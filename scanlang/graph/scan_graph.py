@@ -1,18 +1,19 @@
 """The scan graph: what a scan computes, as a dataflow over named nodes (networkx), before anything is said of how.
 
-    Input ─ Gather ─┬───────────────────────┬ Recur ─ Scatter ─┐        as written: a direction gathers x, then projects it
-                    └─ Project ─ Pick ──────┘                  ├ Merge
+    Input ─ Gather ─┬ Conv ┬────────────────┬ Recur ─ Scatter ─┐     as written: a direction gathers x, convolves, projects it
+                    └──────┴ Project ─ Pick ┤                  ├ Merge
+    Label ──────────────────────────────────┘                  │
     Input ───────────────── … one chain per direction … ───────┘
 
-A grid value is a map in grid order; `Gather` turns it into a sequence in a direction's time, `Scatter` back.
-Edges carry `operand`: the name under which the node at their end takes the value.
+A grid value is a map, with a row for every cell, token and pad; `Gather` turns it into a sequence in a direction's time,
+`Scatter` back. Edges carry `operand`: the name under which the node at their end takes the value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
 
 import networkx as nx
 
@@ -20,7 +21,12 @@ from scanlang.diagnostics import InternalError
 from scanlang.graph.step import Assign, Operand, Step
 from scanlang.graph.values import Value, reads
 from scanlang.maps.order import Order
+from scanlang.maps.traversal import Traversal
 from scanlang.source import Span
+from scanlang.syntax.nodes import Expr
+
+OWN, TIME = 0, -1
+"""Routes: the direction's own order; the number of the step itself. Others are numbered from 1, as in `Traversal.routes`."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,32 @@ class Input:
     kind: Literal["input", "shared"]
     indices: tuple[str, ...]
     per_direction: bool
+
+
+@dataclass(frozen=True)
+class Label:
+    """A learned table, looked up by the label of every step of a direction: a sequence."""
+
+    name: str
+    direction: int
+
+
+@dataclass(frozen=True)
+class Restarts:
+    """A sequence: 1 at the steps where a direction starts anew, else 0."""
+
+    direction: int
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A causal depthwise convolution and SiLU, with a direction's weights.
+
+    In the direction's time it takes a sequence and gives one; `along` an order of its own it takes a grid value and gives one.
+    """
+
+    direction: int
+    along: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,23 +84,25 @@ class Pick:
 
 @dataclass(frozen=True)
 class Gather:
-    """Grid → the time of a direction."""
+    """Grid → the time of a direction: at every step the row that `route` visits."""
 
     direction: int
+    route: int = OWN
 
 
 @dataclass(frozen=True)
 class Recur:
-    """The recurrence along one direction, with its parameter set."""
+    """The recurrence along one direction, with its parameter set; it starts anew where the direction's order says so."""
 
     direction: int
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """The time of a direction → grid."""
+    """The time of a direction → grid: every step is added to the row that `route` visits; others are 0."""
 
     direction: int
+    route: int = OWN
 
 
 @dataclass(frozen=True)
@@ -76,7 +110,7 @@ class Merge:
     """The directions' outputs (operands `y[k]`) and per-cell inputs to the result."""
 
 
-Node = Input | Project | Pick | Gather | Recur | Scatter | Merge
+Node = Input | Label | Restarts | Conv | Project | Pick | Gather | Recur | Scatter | Merge
 MERGE = "merge"
 
 
@@ -85,22 +119,74 @@ def output_name(direction: int) -> str:
     return f"y[{direction}]"
 
 
+def gather_key(direction: int, name: str, route: int = OWN) -> str:
+    """What a graph calls the node that brings a value into a direction's time."""
+    return f"gather {direction} {name}{along(route)}"
+
+
+def along(route: int) -> str:
+    """What the key of a node says of its route."""
+    return f" along {route}" if route != OWN else ""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """What `conv` says: `width` taps on the scan's first input, `source`.
+
+    `along`: the traversal of the order it runs along, in a pass of its own; None: in every direction's time.
+    """
+
+    source: str
+    width: int
+    along: Traversal | None
+
+
 @dataclass(frozen=True)
 class ScanGraph:
     """A scan as a graph. `nodes` maps a key to its node; `graph` holds keys and edges. A rewrite makes a new ScanGraph.
 
-    `shared` names what the directions have in common (parameters, `project`); `merge` is `sum`, `mean`, or a value over
-    `y[0]`, `y[1]`, … and the inputs named in `merge_inputs`.
+    What there is:
+      scan_inputs      the names of the scan's inputs, in order
+      shared           what the directions have in common: names of the step's parameters, `project`, `conv`
+      labelled         operands (kind `shared`) that are tables `(K, labels, ·)`, gathered by the label of every step
+      channelless      parameters `(K, ·)` without channels
+      split            every direction has its own channels, in these proportions; else all have all
+      restarts         some direction starts anew in between
+      conv             the convolution of the first input
+    Where it runs:
+      stream_routes    the route along which a direction reads an operand; those that are not here, its own
+      output_route     the route along which it writes
+    How the outputs come together:
+      merge            `sum`, `mean`, `weighted` (with softmax of the parameter `merge_weight`), `concat`, or a value over
+                       `y[0]`, `y[1]`, … and the inputs named in `merge_inputs`
+      stacked          the outputs are left side by side, `(rows, K, C)`: `merge` is `concat`
+      second           then made to the result by this expression of the program, which takes means over cells or calls `layers`
+      layers           what the second phase calls: name → `linear`, `layer_norm` or `rms_norm`
     """
 
     name: str
-    orders: tuple[Order, ...]
+    traversal: Traversal
     step: Step
     shared: frozenset[str]
-    merge: Literal["sum", "mean"] | Value
+    merge: Literal["sum", "mean", "weighted", "concat"] | Value
     merge_span: Span = field(compare=False, repr=False, kw_only=True)
-    nodes: Mapping[str, Node]
-    graph: nx.DiGraph
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    graph: nx.DiGraph = field(default_factory=nx.DiGraph)
+    scan_inputs: tuple[str, ...] = ()
+    labelled: frozenset[str] = frozenset()
+    channelless: frozenset[str] = frozenset()
+    split: tuple[int, ...] | None = None
+    restarts: bool = False
+    conv: Convolution | None = None
+    stream_routes: Mapping[str, int] = field(default_factory=dict)
+    output_route: int = OWN
+    stacked: bool = False
+    second: Expr | None = None
+    layers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        return self.traversal.orders
 
     @property
     def directions(self) -> int:
@@ -111,6 +197,19 @@ class ScanGraph:
         """The inputs that the merge reads, in the order of their names' first use."""
         operands = [operand for _, operand in self.operands(MERGE)]
         return tuple(name for name in operands if not name.startswith("y["))
+
+    def channels(self, direction: int, total: int) -> slice:
+        """The channels of a direction, of `total`."""
+        if self.split is None:
+            return slice(0, total)
+        unit = total // sum(self.split)
+        first = unit * sum(self.split[:direction])
+        return slice(first, first + unit * self.split[direction])
+
+    def in_common(self, parameter: str) -> bool:
+        """Whether the directions have one array for a parameter of the step: one without channels is there for all of them, so
+        not where each direction has its own."""
+        return parameter in self.shared and not (parameter in self.channelless and self.split is not None)
 
     def operands(self, key: str) -> Iterator[tuple[str, str]]:
         """(source key, operand) of every value a node takes, in the order they were connected."""
@@ -138,9 +237,7 @@ class ScanGraph:
         graph = nx.DiGraph()
         graph.add_nodes_from(nodes)
         graph.add_edges_from((source, target, {"operand": operand}) for source, target, operand in edges)
-        return ScanGraph(
-            self.name, self.orders, self.step, self.shared, self.merge, dict(nodes), graph, merge_span=self.merge_span
-        )
+        return replace(self, nodes=dict(nodes), graph=graph)
 
     def edges(self) -> list[tuple[str, str, str]]:
         return list(self.graph.edges(data="operand"))
@@ -161,5 +258,11 @@ class ScanGraph:
         lines = []
         for key in self.in_order():
             taken = ", ".join(f"{operand}: {source}" for source, operand in self.operands(key))
-            lines.append(f"{key:<24}{self.nodes[key]!r}{'  <- ' + taken if taken else ''}")
+            lines.append(f"{key:<24}{_shown(self.nodes[key])}{'  <- ' + taken if taken else ''}")
         return "\n".join(lines)
+
+
+def _shown(node: Any) -> str:
+    """A node without what it does not say: `Gather(direction=0)`."""
+    said = [(one.name, getattr(node, one.name)) for one in fields(node) if getattr(node, one.name) != one.default]
+    return f"{type(node).__name__}({', '.join(f'{name}={value!r}' for name, value in said)})"

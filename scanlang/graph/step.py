@@ -12,18 +12,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from scanlang.graph.values import Apply, Total, Value, show
+from scanlang.graph.values import ZERO, Apply, Total, Value, show
 from scanlang.source import Span
 
 
 @dataclass(frozen=True)
 class Operand:
-    """An array the recurrence takes: `kind` says where it lives, `indices` its last dimensions."""
+    """An array the recurrence takes: `kind` says where it lives, `indices` its last dimensions; one that is
+    `constant` has no gradient."""
 
     name: str
     kind: Literal["input", "shared", "param"]
     indices: tuple[str, ...]
     span: Span = field(compare=False, repr=False)
+    constant: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Update:
     span: Span = field(compare=False, repr=False)
 
     def __str__(self) -> str:
+        if self.decay == ZERO:
+            return f"{named(self.name, self.indices)} = {show(self.drive)}"
         state = named(self.name + "'", self.indices)
         return f"{named(self.name, self.indices)} = {show(self.decay, 2)} * {state} + {show(self.drive, 1)}"
 

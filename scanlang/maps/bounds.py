@@ -5,8 +5,9 @@ In: expressions or polynomials and the `Ranges` of their variables; out: "surely
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import assert_never
 
 from scanlang.maps.integers import (
@@ -21,13 +22,41 @@ from scanlang.maps.integers import (
     Multiply,
     Select,
     Variable,
+    multiply,
     nodes,
     sort_key,
 )
 from scanlang.maps.polynomial import Polynomial
 
-HEIGHT, WIDTH, STEP = Variable("n0"), Variable("n1"), Variable("t")
-SIZES = (HEIGHT, WIDTH)
+MOST_AXES = 4
+SIZES = tuple(Variable(f"n{axis}") for axis in range(MOST_AXES))
+"""The lengths of the axes, the slowest of the raster first; a grid has the first so many."""
+
+STEP = Variable("t")
+Grid = tuple[int, ...]
+
+
+def sizes_of(grid: Grid) -> dict[str, int]:
+    """The lengths of the axes by the names they have in expressions."""
+    return {name.name: size for name, size in zip(SIZES, grid, strict=False)}
+
+
+def cell_names(rank: int) -> tuple[str, ...]:
+    """The coordinates of a cell: c0, c1, …"""
+    return tuple(f"c{axis}" for axis in range(rank))
+
+
+def cell_count(rank: int) -> Integer:
+    """n0 * n1 * …"""
+    return reduce(multiply, SIZES[:rank])
+
+
+def raster_index(cell: Sequence[Integer]) -> Integer:
+    """(c0 * n1 + c1) * n2 + …"""
+    index = cell[0]
+    for axis in range(1, len(cell)):
+        index = index * SIZES[axis] + cell[axis]
+    return index
 
 
 @dataclass(frozen=True)
@@ -55,11 +84,16 @@ class Ranges:
         return self.with_range(name, 0, count - 1)
 
 
-GRID = Ranges().with_range("n0", 1, None).with_range("n1", 1, None)
-"""Axis lengths n0, n1 >= 1."""
+GRID = reduce(lambda ranges, size: ranges.with_range(size.name, 1, None), SIZES, Ranges())
+"""Axis lengths n0, n1, … >= 1."""
 
-STEPS = GRID.with_range("t", 0, HEIGHT * WIDTH - 1)
-"""And a step 0 <= t < n0 * n1."""
+
+def steps_on(rank: int) -> Ranges:
+    """And a step 0 <= t < n0 * n1 * …"""
+    return GRID.with_range(STEP.name, 0, cell_count(rank) - 1)
+
+
+STEPS = steps_on(2)
 
 
 def is_nonnegative(expression: Integer, ranges: Ranges) -> bool:

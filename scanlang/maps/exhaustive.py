@@ -5,13 +5,15 @@ Vectorised, so that an operator can do it once for every new size (1248 × 1248 
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from scanlang.check.program import FormulaOrder
 from scanlang.diagnostics import Diagnostic, ScanError
 from scanlang.errors import FormulaDividesByZero, FormulaTooLarge, NotABijection, OutOfTheGrid
-from scanlang.maps.bounds import intervals
-from scanlang.maps.evaluate import IntArray, ZeroDivisor, evaluate
+from scanlang.maps.bounds import STEP, Grid, intervals, sizes_of
+from scanlang.maps.evaluate import IntArray, Value, ZeroDivisor, evaluate
 from scanlang.maps.formula import Formula, formula_span, lower_formula
 from scanlang.maps.integers import Integer
 
@@ -19,39 +21,48 @@ MOST = 2**62
 CHUNK = 1 << 16
 
 
-def formula_cells(name: str, order: FormulaOrder, h: int, w: int) -> tuple[IntArray, IntArray]:
-    """Rows and columns of the cells visited; raises ScanError unless every cell is visited exactly once."""
-    found = check_formula(name, order, h, w)
+def formula_cells(name: str, order: FormulaOrder, grid: Grid) -> IntArray:
+    """The raster indices of the cells visited; raises ScanError unless every cell is visited exactly once."""
+    found = check_formula(name, order, grid)
     if isinstance(found, Diagnostic):
         raise ScanError([found])
     return found
 
 
-def check_formula(name: str, order: FormulaOrder, h: int, w: int) -> tuple[IntArray, IntArray] | Diagnostic:
+def check_formula(name: str, order: FormulaOrder, grid: Grid) -> IntArray | Diagnostic:
     """The cells, or the finding with the earliest step."""
-    formula, sizes = lower_formula(order), tuple(zip(order.axes, (h, w), strict=True))
-    large = too_large(name, order, h, w)
+    formula, sizes, count = lower_formula(order), tuple(zip(order.axes, grid, strict=True)), prod(grid)
+    large = too_large(name, order, grid)
     if large is not None:
         return large
-    cells = np.empty((2, h * w), dtype=np.int64)
-    for start in range(0, h * w, CHUNK):
-        steps = np.arange(start, min(h * w, start + CHUNK), dtype=np.int64)
-        try:
-            for axis, output in enumerate(formula.map.outputs):
-                cells[axis, start : start + CHUNK] = evaluate(output, {"t": steps, "n0": h, "n1": w})
-        except ZeroDivisor as error:
-            return _division_by_zero(name, formula, order, error, sizes)
-    row, column = cells[0], cells[1]
-    outside = (row < 0) | (row >= h) | (column < 0) | (column >= w)
+    lengths: dict[str, Value] = sizes_of(grid)
+    cells = np.zeros(count, dtype=np.int64)
+    outside = np.zeros(count, dtype=np.bool_)
+    for start in range(0, count, CHUNK):
+        steps = slice(start, min(count, start + CHUNK))
+        environment = {**lengths, STEP.name: np.arange(steps.start, steps.stop, dtype=np.int64)}
+        for output, size in zip(formula.map.outputs, grid, strict=True):
+            try:
+                cell = evaluate(output, environment)
+            except ZeroDivisor as error:
+                return _division_by_zero(name, formula, order, error, sizes)
+            cells[steps] = cells[steps] * size + cell
+            outside[steps] |= (np.asarray(cell) < 0) | (np.asarray(cell) >= size)
     if outside.any():
         step = int(np.argmax(outside))
-        return OutOfTheGrid(formula_span(order), name, step, (int(row[step]), int(column[step])), sizes)
-    collision = _collision(row * w + column)
+        cell_there = tuple(int(evaluate(output, {**lengths, STEP.name: step})) for output in formula.map.outputs)
+        return OutOfTheGrid(formula_span(order), name, step, cell_there, sizes)
+    collision = _collision(cells)
     if collision is None:
-        return row, column
+        return cells
     first, second, unvisited = collision
-    cell = (int(row[first]), int(column[first]))
-    return NotABijection(formula_span(order), name, (first, second), cell, divmod(unvisited, w), sizes)
+    meeting, missed = cell_at(int(cells[first]), grid), cell_at(unvisited, grid)
+    return NotABijection(formula_span(order), name, (first, second), meeting, missed, sizes)
+
+
+def cell_at(index: int, grid: Grid) -> Grid:
+    """The coordinates of a cell."""
+    return tuple(int(coordinate) for coordinate in np.unravel_index(index, grid))
 
 
 def _collision(cells: IntArray) -> tuple[int, int, int] | None:
@@ -65,15 +76,15 @@ def _collision(cells: IntArray) -> tuple[int, int, int] | None:
     return int(order[later]), int(order[later + 1]), int(np.argmin(visits))
 
 
-def too_large(name: str, order: FormulaOrder, h: int, w: int) -> FormulaTooLarge | None:
+def too_large(name: str, order: FormulaOrder, grid: Grid) -> FormulaTooLarge | None:
     """The finding of a part whose value may leave 62 bits at this size."""
     formula = lower_formula(order)
-    values = {"t": (0, h * w - 1), "n0": (h, h), "n1": (w, w)}
+    values = {STEP.name: (0, prod(grid) - 1), **{length: (size, size) for length, size in sizes_of(grid).items()}}
     for output in formula.map.outputs:
         part, most = _first_above(output, values)
         if part is not None:
             span = formula.places.get(part, order.span)
-            return FormulaTooLarge(span, name, span.text, most, tuple(zip(order.axes, (h, w), strict=True)))
+            return FormulaTooLarge(span, name, span.text, most, tuple(zip(order.axes, grid, strict=True)))
     return None
 
 

@@ -1,4 +1,4 @@
-"""Formula orders as index maps. In: a `FormulaOrder`; out: (t) -> (c0, c1), written as the formula is, nothing folded.
+"""Formula orders as index maps. In: a `FormulaOrder`; out: (t) -> (c0, c1, …), written as the formula is, nothing folded.
 
 What it does not do: say whether the map visits every cell once (`verify.py`).
 """
@@ -48,7 +48,7 @@ def formula_span(order: FormulaOrder) -> Span:
 
 
 def lower_formula(order: FormulaOrder) -> Formula:
-    names: dict[str, Integer] = {**dict(zip(order.axes, SIZES, strict=True)), order.parameter: STEP}
+    names: dict[str, Integer] = {**dict(zip(order.axes, SIZES, strict=False)), order.parameter: STEP}
     places: dict[Integer, Span] = {}
     outputs = tuple(_lower(cell, names, places) for cell in order.cell)
     return Formula(IndexMap((STEP.name,), outputs), places)

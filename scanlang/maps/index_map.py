@@ -107,6 +107,12 @@ def mirror(names: tuple[str, ...], name: str, count: Integer, when: Compare | bo
     return _step(names, names, mirrored, mirrored)
 
 
+def roll(names: tuple[str, ...], name: str, count: Integer, by: int) -> Bijection:
+    """x <-> (x + by) % count."""
+    x = Variable(name)
+    return _step(names, names, {name: floor_mod(x + by, count)}, {name: floor_mod(x - by, count)})
+
+
 def permute(names: tuple[str, ...], new_names: tuple[str, ...]) -> Bijection:
     """Components in another order (transposition)."""
     return _step(names, new_names, {}, {})

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scanlang.check.program import FormulaOrder
+from scanlang.check.program import WalkOrder
 from scanlang.maps.algebra import NormalOrder
-from scanlang.maps.bounds import GRID, SIZES, WIDTH, Ranges
+from scanlang.maps.bounds import GRID, SIZES, Ranges, raster_index, sizes_of
 from scanlang.maps.evaluate import IntArray, Value, evaluate
 from scanlang.maps.index_map import PhaseSplit, TileSplit
 from scanlang.maps.integers import Constant, Integer, Variable, free_variables, nodes, select, substitute
 from scanlang.maps.simplify import Simplifier
-from scanlang.maps.walk import Level, walk_levels
+from scanlang.maps.walk import Level, rank_of, walk_levels
 
 MOST_NODES = 120
 
@@ -33,7 +33,7 @@ class NestLoop:
 
 @dataclass(frozen=True)
 class Nest:
-    """Loops, the outermost first, around a run; all expressions in `n0`, `n1` and the loop variables."""
+    """Loops, the outermost first, around a run; all expressions in `n0`, `n1`, … and the loop variables."""
 
     loops: tuple[NestLoop, ...]
     start: Integer
@@ -53,16 +53,16 @@ class Nest:
         """Every count and the length a number."""
         return all(isinstance(bound, Constant) for bound in (*(loop.count for loop in self.loops), self.length))
 
-    def at(self, h: int, w: int) -> Nest:
+    def at(self, *grid: int) -> Nest:
         """The nest of an h × w grid, simplified: loops of one iteration are gone."""
-        sizes = {"n0": Constant(h), "n1": Constant(w)}
+        sizes = {name: Constant(size) for name, size in sizes_of(grid).items()}
         loops = tuple(NestLoop(loop.variable, substitute(loop.count, sizes)) for loop in self.loops)
         rest = (substitute(part, sizes) for part in (self.start, self.stride, self.length))
         return _tidy(Nest(loops, *rest))
 
-    def enumerate(self, h: int, w: int) -> IntArray:
+    def enumerate(self, *grid: int) -> IntArray:
         """The raster index of the cell visited at every step, by running the loops."""
-        environment: dict[str, Value] = {"n0": h, "n1": w}
+        environment: dict[str, Value] = {**sizes_of(grid)}
         lanes = 1
         for loop in self.loops:
             environment, lanes = _run_loop(environment, lanes, loop.variable, loop.count)
@@ -81,8 +81,8 @@ def _run_loop(environment: dict[str, Value], lanes: int, variable: str, count: I
 
 
 def walk_nest(order: NormalOrder) -> Nest | None:
-    """The nest of a walk with what is around it; None for a formula."""
-    if isinstance(order.leaf, FormulaOrder):
+    """The nest of a walk with what is around it; None for other orders."""
+    if not isinstance(order.leaf, WalkOrder):
         return None
     levels = walk_levels(order.leaf)
     digits: dict[str, Integer] = {}
@@ -95,12 +95,13 @@ def walk_nest(order: NormalOrder) -> Nest | None:
     run = levels[-1]
     first = substitute(run.iteration, {**digits, run.digit: Constant(0)})
     sign = substitute(select(run.backward, -1, 1), digits)
-    cells = [substitute(_cell(levels, axis), {**digits, run.digit: first}) for axis in (0, 1)]
-    steps = [sign * _slope(levels, axis) if axis == run.axis else Constant(0) for axis in (0, 1)]
-    for axis in (0, 1):
+    axes = range(rank_of(order.leaf))
+    cells = [substitute(_cell(levels, axis), {**digits, run.digit: first}) for axis in axes]
+    steps = [sign * _slope(levels, axis) if axis == run.axis else Constant(0) for axis in axes]
+    for axis in axes:
         if order.flipped[axis]:
             cells[axis], steps[axis] = SIZES[axis] - 1 - cells[axis], -steps[axis]
-    nest = Nest(tuple(loops), cells[0] * WIDTH + cells[1], steps[0] * WIDTH + steps[1], substitute(run.count, digits))
+    nest = Nest(tuple(loops), raster_index(cells), raster_index(steps), substitute(run.count, digits))
     return _tidy(_reversed(nest) if order.reversed else nest)
 
 

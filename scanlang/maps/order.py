@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 
 import numpy as np
 
-from scanlang.check.program import CheckedOrder, FormulaOrder, WalkOrder
+from scanlang.check.program import CheckedOrder, FormulaOrder, ShiftOrder, WalkOrder
 from scanlang.diagnostics import ScanError
 from scanlang.errors import GridSize
-from scanlang.maps.algebra import NormalOrder, normal_order
-from scanlang.maps.bounds import HEIGHT, SIZES, WIDTH
+from scanlang.maps import compare
+from scanlang.maps.algebra import NormalOrder, normal_order, transposed
+from scanlang.maps.bounds import SIZES, STEP, Grid, cell_count, cell_names
 from scanlang.maps.evaluate import IntArray
-from scanlang.maps.exhaustive import formula_cells
 from scanlang.maps.formula import lower_formula
-from scanlang.maps.index_map import Bijection, IndexMap, mirror
-from scanlang.maps.integers import Constant
+from scanlang.maps.index_map import Bijection, IndexMap, identity, mirror, roll
 from scanlang.maps.nest import Nest, walk_nest
-from scanlang.maps.proofs import prove_formula
+from scanlang.maps.prove import prove
+from scanlang.maps.sequence import MOST_STEPS, Sequence, Tokens, map_positions, sequence_of
+from scanlang.maps.structure import given_name, only_cells, token_names, visits_once
 from scanlang.maps.walk import walk_levels, walk_map
 
-CHUNK = 1 << 16
 MOST_CELLS = 2**31
-MOST_CHECKED = 2**26
-"""The most cells of a grid on which a formula without a proof is checked step by step."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Order:
     """`program.orders["rows"].positions(3, 4)`: the raster index of the cell visited at every step of a 3 × 4 grid.
 
-    `axes` are the grid's names. Two orders are equal when they are the same walk or formula with the same reversals,
-    transpositions and flips around it, whatever their names. Sizes that no grid has, and sizes where a formula is no
-    order, raise ScanError.
+    `axes` are the grid's names. Two orders are equal when they visit alike, whatever their names and however they are written
+    (`compare.py` says how that is found out). Sizes that no grid has, and sizes where it is no order, raise ScanError.
     """
 
     name: str
@@ -42,114 +39,174 @@ class Order:
     checked: CheckedOrder
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Order) and self.normal == other.normal
+        return isinstance(other, Order) and compare.alike(self, other)
 
     def __hash__(self) -> int:
-        return hash(self.normal)
+        return hash(self.digest)
+
+    def __str__(self) -> str:
+        """As it is written; the name for an order that stands in no text."""
+        text = " ".join(self.checked.span.text.split())
+        if isinstance(self.checked, FormulaOrder):
+            return f"{self.name}({self.checked.parameter}) = {text}"
+        return text or self.name
+
+    def __repr__(self) -> str:
+        return f"<order {self}>"
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.axes)
 
     @cached_property
     def normal(self) -> NormalOrder:
-        return normal_order(self.checked)
+        return normal_order(self.checked, self.rank)
 
     @property
-    def leaf(self) -> WalkOrder | FormulaOrder:
+    def leaf(self) -> CheckedOrder:
         """What is inside all reversals, transpositions and flips."""
         return self.normal.leaf
 
     @cached_property
     def bijection(self) -> Bijection | None:
-        """(t) <-> (c0, c1), composed, for walks; a formula's inverse is a table (`ranks`)."""
-        if isinstance(self.leaf, FormulaOrder):
+        """(t) <-> (c0, c1, …), composed, for walks and what is rolled, mirrored or reversed of them; else None."""
+        inner: Bijection | None = None
+        if isinstance(self.leaf, WalkOrder):
+            inner = walk_map(walk_levels(self.leaf))
+        elif isinstance(self.leaf, ShiftOrder) and not self.normal.transposed:
+            inner = Order(self.name, self.axes, self.leaf.of).bijection
+            inner = None if inner is None else inner.then(rolled(self.leaf))
+        if inner is None:
             return None
         before, after = _around(self.normal)
-        return before.then(walk_map(walk_levels(self.leaf))).then(after)
+        return before.then(inner).then(after)
 
     @cached_property
-    def map(self) -> IndexMap:
-        """Step t to the cell (c0, c1), in t and the lengths n0, n1."""
+    def map(self) -> IndexMap | None:
+        """Step t to the cell (c0, c1, …), in t and the lengths n0, n1, …; None where only a table has it."""
         if self.bijection is not None:
             return self.bijection.forward
-        assert isinstance(self.leaf, FormulaOrder)
-        core = lower_formula(self.leaf).map
+        core: IndexMap | None = None
+        if isinstance(self.leaf, FormulaOrder):
+            core = lower_formula(self.leaf).map
+        elif isinstance(self.leaf, ShiftOrder):
+            inner = Order(self.name, self.axes, self.leaf.of).map
+            core = None if inner is None else rolled(self.leaf).forward.compose(inner)
+        if core is None:
+            return None
         if self.normal.transposed:
-            swapped = core.with_sizes({"n0": WIDTH, "n1": HEIGHT})
-            core = IndexMap(core.inputs, (swapped.outputs[1], swapped.outputs[0]))
+            swapped = core.with_sizes(dict(zip((size.name for size in SIZES), transposed(SIZES[: self.rank]), strict=False)))
+            core = IndexMap(core.inputs, transposed(swapped.outputs))
         before, after = _around(self.normal)
         return after.forward.compose(core).compose(before.forward)
 
     @property
     def inverse_map(self) -> IndexMap | None:
-        """Cell (c0, c1) to its step, None where only a table has it."""
+        """Cell (c0, c1, …) to its step, None where only a table has it."""
         return self.bijection.backward if self.bijection else None
 
     @cached_property
     def nest(self) -> Nest | None:
-        """The loops, None for formulas."""
+        """The loops, None for all but walks."""
         return walk_nest(self.normal)
 
     @cached_property
     def proof(self) -> str | None:
-        """Why every cell is visited exactly once at every size, None if only sizes one by one can be checked."""
-        if isinstance(self.leaf, WalkOrder):
-            return "walk: every axis whole, by construction"
-        return prove_formula(self.leaf)
+        """Why it visits what it should at every size, None if only sizes one by one can be checked.
 
-    def positions(self, h: int, w: int) -> IntArray:
-        """int64, h * w long: the raster index of the cell visited at every step."""
-        finding = size_finding(self, h, w) or unproved_finding(self, self.name, h, w)
+        That is every cell exactly once, but for what `dilate`, `concat` and `interleave` leave out or repeat as they say.
+        """
+        return prove(self.checked, self.axes)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Every cell of every grid exactly once, and nothing else: no tokens, pads or restarts, nothing known only at run time."""
+        return visits_once(self.checked) and only_cells(self.checked)
+
+    @cached_property
+    def covers(self) -> bool:
+        """Every cell of every grid is visited exactly once, whatever else is."""
+        return visits_once(self.checked)
+
+    @cached_property
+    def token_names(self) -> tuple[str, ...]:
+        return token_names(self.checked)
+
+    @cached_property
+    def given(self) -> str | None:
+        """The name of the order given at run time that is inside; then positions below L are steps of that order."""
+        return given_name(self.checked)
+
+    def sequence(self, *grid: int) -> Sequence:
+        """What is visited, step by step; raises ScanError for a size where it is no order."""
+        self.check_size(grid)
+        if self.bijection is not None:
+            return Sequence(prod(grid), map_positions(self.bijection.forward, grid))
+        return sequence_of(self.checked, self.axes, grid, self.name)
+
+    def check_size(self, grid: Grid) -> None:
+        """Raises ScanError where there is no such grid, or too many steps would have to be made or checked one by one."""
+        finding = size_finding(self, grid)
+        if finding is None and self.bijection is None and prod(grid) > MOST_STEPS:
+            unproved = isinstance(self.leaf, FormulaOrder) and self.proof is None
+            finding = GridSize(self.leaf.span, self.name, grid, MOST_STEPS, self.axes, unproved)
         if finding is not None:
             raise ScanError([finding])
-        if isinstance(self.leaf, FormulaOrder):
-            return _formula_positions(self.name, self.normal, self.leaf, h, w)
-        sized = self.map.with_sizes({"n0": Constant(h), "n1": Constant(w)})
-        cells = np.empty(h * w, dtype=np.int64)
-        for steps in chunks(h * w):
-            row, column = sized(steps)
-            cells[steps[0] : steps[-1] + 1] = row * w + column
-        return cells
 
-    def ranks(self, h: int, w: int) -> IntArray:
-        """int64, h * w long: the step at which every cell, in raster order, is visited."""
-        positions = self.positions(h, w)
-        ranks = np.empty_like(positions)
-        ranks[positions] = np.arange(h * w, dtype=np.int64)
+    def positions(self, *grid: int) -> IntArray:
+        """int64: the raster index of the cell visited at every step; L + i for the order's own i-th token, -1 for a pad."""
+        return np.maximum(self.sequence(*grid).rows, -1)
+
+    def ranks(self, *grid: int) -> IntArray:
+        """int64, a value for every cell in raster order: the step of its first visit, -1 if it has none."""
+        sequence = self.sequence(*grid)
+        steps = np.flatnonzero(sequence.at_cells)[::-1]
+        ranks = np.full(sequence.cells, -1, dtype=np.int64)
+        ranks[sequence.rows[steps]] = steps
         return ranks
 
+    def visits(self, *grid: int) -> IntArray:
+        """int64, a value for every cell in raster order: how often it is visited."""
+        return self.sequence(*grid).visits
 
-def size_finding(order: Order, h: int, w: int) -> GridSize | None:
-    """Why there is no grid of h × w; the finding points at `order`."""
-    if min(h, w) >= 1 and h * w <= MOST_CELLS:
+    def tokens(self, *grid: int) -> Tokens:
+        """The names of its tokens and how many there are of each: token rows L, L + 1, … are those of the first name, and so on."""
+        return self.sequence(*grid).tokens
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Equal orders have equal digests."""
+        return compare.digest(self)
+
+    def _repr_svg_(self) -> str:
+        """Its picture, for notebooks."""
+        from scanlang.draw import order_svg
+
+        return order_svg(self)
+
+
+def size_finding(order: Order, grid: Grid) -> GridSize | None:
+    """Why there is no such grid; the finding points at `order`."""
+    if len(grid) == order.rank and min(grid) >= 1 and prod(grid) <= MOST_CELLS:
         return None
-    return GridSize(order.checked.span, order.name, (h, w), MOST_CELLS)
+    return GridSize(order.checked.span, order.name, grid, MOST_CELLS, order.axes)
 
 
-def unproved_finding(order: Order, name: str, h: int, w: int) -> GridSize | None:
-    """Why the formula in `order`, called `name`, is not checked at h × w."""
-    if h * w <= MOST_CHECKED or order.proof is not None:
-        return None
-    return GridSize(order.leaf.span, name, (h, w), MOST_CHECKED, unproved=True)
-
-
-def chunks(count: int) -> Iterator[IntArray]:
-    """0 … count - 1 in pieces that fit the processor's cache."""
-    for start in range(0, count, CHUNK):
-        yield np.arange(start, min(count, start + CHUNK), dtype=np.int64)
+def rolled(order: ShiftOrder) -> Bijection:
+    """What a shift does to a cell."""
+    names = cell_names(len(order.offsets))
+    total = roll(names, names[0], SIZES[0], order.offsets[0])
+    for axis in range(1, len(names)):
+        total = total.then(roll(names, names[axis], SIZES[axis], order.offsets[axis]))
+    return total
 
 
 def _around(order: NormalOrder) -> tuple[Bijection, Bijection]:
     """What comes before the leaf (reversal of t) and after it (flips of the cell)."""
-    before = mirror(("t",), "t", HEIGHT * WIDTH, order.reversed)
-    rows = mirror(("c0", "c1"), "c0", SIZES[0], order.flipped[0])
-    return before, rows.then(mirror(("c0", "c1"), "c1", SIZES[1], order.flipped[1]))
-
-
-def _formula_positions(name: str, order: NormalOrder, leaf: FormulaOrder, h: int, w: int) -> IntArray:
-    """The formula's own table, checked, then transposed, mirrored and reversed as a table."""
-    if order.transposed:
-        column, row = formula_cells(name, leaf, w, h)
-    else:
-        row, column = formula_cells(name, leaf, h, w)
-    row = h - 1 - row if order.flipped[0] else row
-    column = w - 1 - column if order.flipped[1] else column
-    cells = row * w + column
-    return cells[::-1].copy() if order.reversed else cells
+    rank = len(order.flipped)
+    before = mirror((STEP.name,), STEP.name, cell_count(rank), order.reversed)
+    after = identity(cell_names(rank))
+    for axis, flipped in enumerate(order.flipped):
+        after = after.then(mirror(after.names, f"c{axis}", SIZES[axis], flipped))
+    return before, after

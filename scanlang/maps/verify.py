@@ -1,39 +1,54 @@
-"""Verify that every order visits every cell once. In: a `MappedProgram`; out: a `VerifiedProgram`, or S201 … S205.
+"""Verify that every order visits what it should. In: a `MappedProgram`; out: a `VerifiedProgram`, or S201 … S211.
 
-By proof for every size where there is one: walks by construction (each loop is a bijection of what is left of its
-axis), formulas by the rules of `proofs.py`; reverse, transpose and flip keep what they are around. Formulas without a
-proof are checked exhaustively at the sizes given, or at `USUAL_SIZES`, and the result says which.
+By proof for every size where there is one (`prove.py`). Formulas without a proof, and what is made of them, are checked step by
+step at the sizes given, or at the usual ones, and the result says which. At sizes that are given, tables must fit and tokens
+have their places; at the usual ones such an order is taken where it exists. The directions of a scan together visit every cell.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
-from scanlang.check.program import FormulaOrder
-from scanlang.diagnostics import Diagnostic, InternalError, Reporter
-from scanlang.errors import NotABijection
-from scanlang.maps.exhaustive import check_formula, too_large
-from scanlang.maps.lower import MappedProgram
-from scanlang.maps.order import MOST_CHECKED, Order, size_finding, unproved_finding
-from scanlang.maps.proofs import misplaced_axis
-
-Sizes = tuple[tuple[int, int], ...]
-
-SMALL_SIDE = 8
-LARGER_SIZES: Sizes = (
-    (1, 17), (17, 1), (2, 11), (11, 2), (3, 11), (11, 3), (7, 13), (13, 7), (11, 13), (19, 5), (5, 19)
-)  # fmt: skip
-USUAL_SIZES: Sizes = (
-    *((h, w) for h in range(1, SMALL_SIDE + 1) for w in range(1, SMALL_SIDE + 1)),
-    *LARGER_SIZES,
+from scanlang.check.program import CheckedScan, FormulaOrder
+from scanlang.diagnostics import Diagnostic, InternalError, Reporter, ScanError
+from scanlang.errors import (
+    LengthsDiffer,
+    MixedWithGiven,
+    NotABijection,
+    SpreadTooWide,
+    TableSize,
+    TokenBeyondEnd,
+    UncoveredCell,
 )
+from scanlang.maps.algebra import transposed
+from scanlang.maps.bounds import Grid
+from scanlang.maps.exhaustive import cell_at, too_large
+from scanlang.maps.lower import MappedProgram
+from scanlang.maps.order import Order, size_finding
+from scanlang.maps.proofs import misplaced_axis
+from scanlang.maps.routes import output_orders
+from scanlang.maps.sequence import MOST_STEPS, sequence_of
+from scanlang.maps.structure import as_many_steps_as_cells, mixed, parts_of
+from scanlang.maps.traversal import Traversal
+from scanlang.maps.usual_sizes import telling_first, usual_sizes, usual_sizes_in_words
+from scanlang.source import Span
+
+Sizes = tuple[Grid, ...]
+
+OF_THE_SIZE = (TokenBeyondEnd, SpreadTooWide, TableSize)
+"""Findings that say that there is no such order at a size, not that the order is wrong."""
+
+MOST_IN_ALL = 2**24
+"""How many steps are checked for one order or scan at the usual sizes."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """`proof` for every size, or the `sizes` (h, w of the program's grid) that were checked step by step."""
+    """`proof` for every size, or the `sizes` that were checked step by step."""
 
     proof: str | None
     sizes: Sizes
@@ -41,10 +56,9 @@ class Verification:
     def __str__(self) -> str:
         if self.proof is not None:
             return f"proved for every size ({self.proof})"
-        if self.sizes == USUAL_SIZES:
-            more = f"{len(LARGER_SIZES)} larger ones with prime sides"
-            return f"checked on every grid up to {SMALL_SIDE} × {SMALL_SIDE} and {more}, not proved"
-        return f"checked on {', '.join(f'{h} × {w}' for h, w in self.sizes)}, not proved"
+        if self.sizes and self.sizes == usual_sizes(len(self.sizes[0])):
+            return f"checked on {usual_sizes_in_words(len(self.sizes[0]))}, not proved"
+        return f"checked on {', '.join(' × '.join(map(str, size)) for size in self.sizes)}, not proved"
 
 
 @dataclass(frozen=True)
@@ -59,8 +73,16 @@ class VerifiedProgram:
         return self.mapped.orders
 
     @property
+    def traversals(self) -> dict[str, tuple[Traversal, ...]]:
+        return self.mapped.traversals
+
+    @property
     def scans(self) -> dict[str, tuple[Order, ...]]:
         return self.mapped.scans
+
+    def layers(self, scan: str) -> tuple[tuple[Order, ...], ...]:
+        """The orders of the directions of a scan, layer by layer."""
+        return self.mapped.layers(scan)
 
     def summary(self) -> str:
         """One line: `4 orders proved for every size; 1 checked on …, not proved`."""
@@ -71,57 +93,124 @@ class VerifiedProgram:
 
 
 def verify_maps(program: MappedProgram, sizes: Sizes | None = None) -> VerifiedProgram:
-    """`sizes` are (h, w) of the program's grid. A size that no grid has is shown at the first order alone."""
-    orders = (*program.orders.values(), *(order for scan in program.scans.values() for order in scan))
+    """A size that no grid has is shown at the first order alone."""
+    orders = list(_orders_of(program))
     reporter, verifications = Reporter(), {}
-    for h, w in sizes or ():
-        finding = size_finding(orders[0], h, w) if orders else None
+    for size in sizes or ():
+        finding = size_finding(orders[0], size) if orders else None
         if finding is not None:
             reporter.report(finding)
     reporter.check()
-    names = {order.leaf: order.name for order in reversed(program.orders.values()) if order.checked == order.leaf}
+    names = {o.checked.span: o.name for o in program.orders.values() if isinstance(o.checked, FormulaOrder)}
     wrong: set[FormulaOrder] = set()
     for order in orders:
-        found = None if order.leaf in wrong else _finding(order, names.get(order.leaf, order.name), sizes)
+        if wrong.isdisjoint(_formulas(order)):
+            checked, found = _check_order(order, names, sizes)
+            if found is not None:
+                wrong.update(formula for formula in _formulas(order) if _is_about(found, formula))
+                reporter.report(found)
+            verifications[order.name] = Verification(order.proof, () if order.proof else checked)
+    reporter.check()
+    for scan in program.checked.scans.values():
+        found = _check_scan(scan, program.traversals[scan.name], program.checked.axes, sizes)
         if found is not None:
-            assert isinstance(order.leaf, FormulaOrder)
-            wrong.add(order.leaf)
             reporter.report(found)
-        verifications[order.name] = Verification(order.proof, () if order.proof else sizes or USUAL_SIZES)
     reporter.check()
     return VerifiedProgram(program, verifications)
 
 
-def verify_size(order: Order, h: int, w: int) -> None:
-    """Visit every step at one size; raises ScanError for a formula that is no order there."""
-    visits = np.bincount(order.positions(h, w), minlength=h * w)
-    if len(visits) != h * w or visits.max() != 1:
-        raise InternalError(f"the order {order.name} does not visit every cell of a {h} × {w} grid exactly once")
+def verify_size(order: Order, *grid: int) -> None:
+    """Visit every step at one size; raises ScanError where there is no such order."""
+    if order.covers and not (order.visits(*grid) == 1).all():
+        size = " × ".join(map(str, grid))
+        raise InternalError(f"the order {order.name} does not visit every cell of a {size} grid exactly once")
 
 
-def _finding(order: Order, name: str, sizes: Sizes | None) -> Diagnostic | None:
-    """What is wrong with the formula inside `order` at the first size where something is."""
-    if isinstance(order.leaf, FormulaOrder) and (order.proof is None or sizes):
-        for size in sizes if sizes else sorted(USUAL_SIZES, key=_telling_first):
-            found = _finding_at(order, order.leaf, name, *size)
-            if found is not None:
-                return replace(found, hint=misplaced_axis(order.leaf)) if isinstance(found, NotABijection) else found
+def _orders_of(program: MappedProgram) -> Iterable[Order]:
+    yield from program.orders.values()
+    for layers in program.traversals.values():
+        for traversal in layers:
+            for route in traversal.routes:
+                yield from route
+
+
+def _formulas(order: Order) -> set[FormulaOrder]:
+    return {part for part in parts_of(order.checked) if isinstance(part, FormulaOrder)}
+
+
+def _is_about(finding: Diagnostic, formula: FormulaOrder) -> bool:
+    span, place = formula.span, finding.span
+    return span.source is place.source and span.start <= place.start and place.end <= span.end
+
+
+def _check_order(order: Order, names: dict[Span, str], sizes: Sizes | None) -> tuple[Sizes, Diagnostic | None]:
+    """The sizes that were checked, and what is wrong at the first size where something is."""
+    part = mixed(order.checked)
+    if part is not None:
+        return (), MixedWithGiven(part.span, order.name, order.given or "")
+    if order.bijection is not None or (order.proof is not None and not sizes):
+        return (), None
+    checked, steps = [], 0
+    for size in sizes or sorted(usual_sizes(order.rank), key=telling_first):
+        found, made = _check_at(order, names, size)
+        if found is not None and (sizes or not isinstance(found, OF_THE_SIZE)):
+            return tuple(checked), _with_hint(found, order)
+        steps += made
+        if found is None:
+            checked.append(size)
+        if not sizes and steps > MOST_IN_ALL:
+            break
+    return sizes or tuple(sorted(checked, key=usual_sizes(order.rank).index)), None
+
+
+def _check_at(order: Order, names: dict[Span, str], size: Grid) -> tuple[Diagnostic | None, int]:
+    """What is wrong, or the number of steps; a proved formula is not made where it has many."""
+    if prod(size) > MOST_STEPS and order.proof is not None and isinstance(order.leaf, FormulaOrder):
+        own = transposed(size) if order.normal.transposed else size
+        return too_large(names.get(order.leaf.span, order.name), order.leaf, own), 0
+    try:
+        order.check_size(size)
+        return None, sequence_of(order.checked, order.axes, size, order.name, names).steps
+    except ScanError as error:
+        return error.diagnostics[0], 0
+
+
+def _with_hint(found: Diagnostic, order: Order) -> Diagnostic:
+    if not isinstance(found, NotABijection) or order.rank != 2:  # noqa: PLR2004
+        return found
+    formula = next(formula for formula in _formulas(order) if _is_about(found, formula))
+    return replace(found, hint=misplaced_axis(formula))
+
+
+# Scans: streams along other orders keep step, and every cell is visited.
+
+
+def _check_scan(
+    scan: CheckedScan, layers: tuple[Traversal, ...], axes: tuple[str, ...], sizes: Sizes | None
+) -> Diagnostic | None:
+    for layer, traversal in enumerate(layers):
+        outputs = output_orders(scan.at_layer(layer), axes)
+        in_step = len(traversal.routes) == 1 or all(as_many_steps_as_cells(o.checked) for r in traversal.routes for o in r)
+        covered = scan.uncovered or any(order.covers for order in outputs)
+        steps = 0
+        for size in sizes or sorted(usual_sizes(len(axes)), key=telling_first):
+            if (in_step and covered) or (not sizes and steps > MOST_IN_ALL):
+                break
+            try:
+                steps += sum(traversal.at(size).lengths)
+                cell = None if covered else _first_unvisited(outputs, size)
+            except ScanError as error:
+                if sizes or isinstance(error.diagnostics[0], LengthsDiffer):
+                    return error.diagnostics[0]
+                continue
+            if cell is not None:
+                directions, number = scan.layers[layer], layer if len(layers) > 1 else None
+                place = replace(directions[0].span, end=directions[-1].span.end)
+                texts = tuple(direction.text for direction in directions)
+                return UncoveredCell(place, scan.name, texts, number, cell, tuple(zip(axes, size, strict=True)))
     return None
 
 
-def _finding_at(order: Order, leaf: FormulaOrder, name: str, h: int, w: int) -> Diagnostic | None:
-    """Too many steps to check are a finding where there is no proof; where there is, numbers may be too large still."""
-    unproved = unproved_finding(order, name, h, w)
-    if unproved is not None:
-        return unproved
-    own = (w, h) if order.normal.transposed else (h, w)
-    if h * w > MOST_CHECKED:
-        return too_large(name, leaf, *own)
-    found = check_formula(name, leaf, *own)
-    return found if isinstance(found, Diagnostic) else None
-
-
-def _telling_first(size: tuple[int, int]) -> tuple[bool, int, int]:
-    """The smallest grid first, those of a single row or column last: they say less about what is wrong."""
-    h, w = size
-    return min(h, w) == 1, h * w, h
+def _first_unvisited(orders: tuple[Order, ...], size: Grid) -> Grid | None:
+    visits = np.sum([order.visits(*size) for order in orders], axis=0)
+    return None if visits.all() else cell_at(int(np.argmin(visits)), size)

@@ -1,8 +1,8 @@
 """Walks: from the loops of a checked walk to what each loop does (`Level`), and to the bijection steps <-> cells.
 
 In: a `WalkOrder`; out: levels in terms of the digits `d0`, `d1`, … (which tile, phase or place each loop is at), and
-the composed `Bijection` (t) <-> (c0, c1). A loop over an axis of which `extent` is left has `others` = the product of
-what is left of the other axes; whatever its direction, its part that has been done is a multiple of `others` steps.
+the composed `Bijection` (t) <-> (c0, c1, …). A loop over an axis of which `extent` is left has `others` = the product of
+what is left of all other axes; whatever its direction, its part that has been done is a multiple of `others` steps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Literal, assert_never
 
 from scanlang.check.program import AxisSize, Loop, Phases, Size, Tiles, WalkOrder, Whole
-from scanlang.maps.bounds import SIZES
+from scanlang.maps.bounds import SIZES, cell_names
 from scanlang.maps.index_map import (
     Bijection,
     PhaseSplit,
@@ -30,7 +30,6 @@ from scanlang.maps.index_map import (
 )
 from scanlang.maps.integers import Compare, Constant, Integer, Variable, maximum, minimum, select
 
-AXES = (0, 1)
 Split = TileSplit | PhaseSplit | None
 
 
@@ -57,14 +56,19 @@ class Level:
         return select(self.backward, self.count - 1 - digit, digit)
 
 
+def rank_of(walk: WalkOrder) -> int:
+    """The number of axes: each has one loop over all that is left of it."""
+    return sum(isinstance(loop, Whole) for loop in walk.loops)
+
+
 def walk_levels(walk: WalkOrder) -> tuple[Level, ...]:
     """A level per loop, the outermost first."""
-    extents: list[Integer] = list(SIZES)
+    extents: list[Integer] = list(SIZES[: rank_of(walk)])
     levels: list[Level] = []
     for loop in walk.loops:
         digit, extent, split = f"d{len(levels)}", extents[loop.axis], _split(loop, extents[loop.axis])
         others: Integer = Constant(1)
-        for axis in AXES:
+        for axis in range(len(extents)):
             others = others if axis == loop.axis else others * extents[axis]
         count = extent if split is None else split.count
         extents[loop.axis] = Constant(1) if split is None else split.size(Variable(digit))
@@ -116,7 +120,7 @@ def _runs_so_far(around: tuple[Level, ...], walk: WalkOrder) -> Integer:
     for depth, level in enumerate(around):
         between = walk.loops[depth + 1 : len(around)]
         runs = _earlier_iterations(level, tuple(loop for loop in between if loop.axis == level.axis))
-        for axis in AXES:
+        for axis in range(rank_of(walk)):
             if axis != level.axis:
                 extent = _extent_left(around[:depth], axis)
                 runs = runs * _iterations(extent, tuple(loop for loop in between if loop.axis == axis))
@@ -181,13 +185,13 @@ def _earlier_iterations(level: Level, rest: tuple[Loop, ...]) -> Integer:
 
 
 def walk_map(levels: tuple[Level, ...]) -> Bijection:
-    """(t) <-> (c0, c1): the loops take the step apart, then each axis puts its digits together."""
+    """(t) <-> (c0, c1, …): the loops take the step apart, then each axis puts its digits together."""
     total = identity(("t",))
     for level in levels:
         for step in _decode(level, total.names):
             total = total.then(step)
     total = total.then(drop_zero(total.names, "t"))
-    return total.then(_cells(levels).inverse)
+    return total.then(cell_digits(levels).inverse)
 
 
 def _decode(level: Level, names: tuple[str, ...]) -> Iterator[Bijection]:
@@ -211,9 +215,9 @@ def _decode(level: Level, names: tuple[str, ...]) -> Iterator[Bijection]:
     yield split_digits((*names[:-1], digit, "t"), "t", ("x", rest), level.others).inverse
 
 
-def _cells(levels: tuple[Level, ...]) -> Bijection:
-    """(c0, c1) <-> the digits of all loops, in the order of the loops."""
-    total = identity(("c0", "c1"))
+def cell_digits(levels: tuple[Level, ...]) -> Bijection:
+    """(c0, c1, …) <-> the digits of all loops, in the order of the loops."""
+    total = identity(cell_names(1 + max(level.axis for level in levels)))
     for level in levels:
         cell = f"c{level.axis}"
         match level.split:

@@ -6,7 +6,7 @@ initial values of inputs, constructs of later versions. Names are not looked up 
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from lark import ParseTree, Token
 
@@ -16,9 +16,12 @@ from scanlang.limits import LIMITS
 from scanlang.source import Source, Span, join
 from scanlang.syntax import nodes
 from scanlang.syntax.build_expression import ExpressionBuilder, build_integer, names_in, span_of, token_span, trees_in
-from scanlang.syntax.later import LATER_MERGES, LATER_ORDER_FUNCTIONS, LATER_ORDERS
+from scanlang.syntax.later import LATER_KEYWORDS
 
-_LEVELS = frozenset({"binary", "negative", "call", "sum", "name", "integer", "float", "group", "order_name", "order_call"})
+MERGE_WORDS = frozenset(get_args(nodes.MergeRule))
+_LEVELS = frozenset(
+    {"binary", "negative", "call", "sum", "name", "integer", "float", "group", "order_name", "order_call", "keyword", "choice"}
+)
 
 
 def build_syntax(tree: ParseTree, source: Source) -> nodes.Program:
@@ -28,7 +31,6 @@ def build_syntax(tree: ParseTree, source: Source) -> nodes.Program:
     reporter.check()
     builder = _Builder(source, reporter)
     items = tuple(builder.item(item) for item in trees_in(tree))
-    _report_orders_of_later(items, builder.order_names, reporter)
     reporter.check()
     return nodes.Program(items, span=Span(source, 0, len(source.text)))
 
@@ -43,30 +45,39 @@ def _check_depth(tree: ParseTree, source: Source, reporter: Reporter) -> None:
             reporter.report(NestedTooDeeply(span_of(subtree, source), LIMITS.expression_depth, "expressions"))
 
 
-def _report_orders_of_later(items: tuple[nodes.Item, ...], used: list[nodes.OrderName], reporter: Reporter) -> None:
-    """A later version's named order, in a program where no definition or import can have brought the name."""
-    if any(isinstance(item, nodes.Import) for item in items):
-        return
-    defined = {item.name for item in items if isinstance(item, nodes.OrderDefinition | nodes.FormulaDefinition)}
-    for order in used:
-        if order.name in LATER_ORDERS - defined:
-            reporter.report(NotSupportedYet(order.span, f"the order `{order.name}`"))
+def _unquoted(token: Token | ParseTree) -> str:
+    return str(token)[1:-1]
+
+
+def _second(tree: ParseTree) -> Token:
+    """The word after a clause's keyword."""
+    return cast(Token, tree.children[1])
 
 
 class _Builder:
-    """One method per rule of the grammar. `order_names` collects the names used as orders."""
+    """One method per rule of the grammar."""
 
     def __init__(self, source: Source, reporter: Reporter) -> None:
         self.source = source
         self.reporter = reporter
         self.expression = ExpressionBuilder(source, reporter)
-        self.order_names: list[nodes.OrderName] = []
 
     def span(self, tree: ParseTree) -> Span:
         return span_of(tree, self.source)
 
     def name(self, token: Token) -> nodes.Name:
         return nodes.Name(str(token), span=token_span(token, self.source))
+
+    def text(self, tree: ParseTree) -> nodes.Text:
+        return nodes.Text(_unquoted(tree.children[0]), span=self.span(tree))
+
+    def integer(self, tree: ParseTree) -> nodes.Number:
+        return build_integer(tree, self.source, self.reporter)
+
+    def signed(self, tree: ParseTree) -> nodes.Number:
+        if tree.data == "integer":
+            return self.integer(tree)
+        return nodes.Number(-self.integer(trees_in(tree)[0]).value, True, span=self.span(tree))
 
     def names(self, tokens: list[Token]) -> tuple[nodes.Name, ...]:
         return tuple(self.name(token) for token in tokens)
@@ -78,7 +89,7 @@ class _Builder:
             case "import_library":
                 return nodes.Import(".".join(names_in(tree)), True, span=self.span(tree))
             case "import_file":
-                return nodes.Import(str(tree.children[1])[1:-1], False, span=self.span(tree))
+                return nodes.Import(_unquoted(tree.children[1]), False, span=self.span(tree))
             case "order_definition":
                 return self.order_definition(tree)
             case "formula_definition":
@@ -93,9 +104,10 @@ class _Builder:
 
     def order_definition(self, tree: ParseTree) -> nodes.OrderDefinition:
         (name,) = names_in(tree)
+        value = trees_in(tree)[0]
         return nodes.OrderDefinition(
             str(name),
-            self.order(trees_in(tree)[0]),
+            nodes.GivenOrder(span=self.span(value)) if value.data == "given" else self.order(value),
             name_span=token_span(name, self.source),
             span=self.span(tree),
         )
@@ -118,30 +130,48 @@ class _Builder:
             case "walk":
                 return nodes.Walk(tuple(self.walk_item(item) for item in trees_in(tree)), span=self.span(tree))
             case "order_name":
-                order = nodes.OrderName(str(names_in(tree)[0]), span=self.span(tree))
-                self.order_names.append(order)
-                return order
+                return nodes.OrderName(str(tree.children[0]), span=self.span(tree))
             case "order_call":
-                return self.order_call(tree)
+                arguments = tuple(self.order_argument(argument) for argument in trees_in(tree))
+                return nodes.OrderCall(str(tree.children[0]), arguments, span=self.span(tree))
             case "group":
                 return self.order(trees_in(tree)[0])
         raise InternalError(f"no order: {tree.data}")
 
-    def order_call(self, tree: ParseTree) -> nodes.OrderCall:
-        function = names_in(tree)[0]
-        if function in LATER_ORDER_FUNCTIONS:
-            self.reporter.report(NotSupportedYet(token_span(function, self.source), f"`{function}` of orders"))
-        arguments = tuple(
-            build_integer(argument, self.source, self.reporter) if argument.data == "integer" else self.order(argument)
-            for argument in trees_in(tree)
-        )
-        return nodes.OrderCall(str(function), arguments, span=self.span(tree))
+    def order_argument(self, tree: ParseTree) -> nodes.OrderArgument:
+        match tree.data:
+            case "integer" | "negative_integer":
+                return self.signed(tree)
+            case "text":
+                return self.text(tree)
+            case "keyword":
+                return nodes.Keyword(str(tree.children[0]), self.keyword_value(trees_in(tree)[0]), span=self.span(tree))
+            case "every":
+                return nodes.Every(str(names_in(tree)[0]), span=self.span(tree))
+            case "token_at":
+                return self.token_at(tree)
+        return self.order(tree)
+
+    def keyword_value(self, tree: ParseTree) -> nodes.OrderExpr | nodes.Number | nodes.Phase:
+        match tree.data:
+            case "integer" | "negative_integer":
+                return self.signed(tree)
+            case "phase":
+                return nodes.Phase(tuple(self.signed(number) for number in trees_in(tree)), span=self.span(tree))
+        return self.order(tree)
+
+    def token_at(self, tree: ParseTree) -> nodes.TokenAt:
+        (place,) = trees_in(tree)
+        number = [self.size(part) for part in trees_in(place)]
+        first = place.children[0]
+        word = str(first) if isinstance(first, Token) else "index"
+        return nodes.TokenAt(str(tree.children[0]), cast(Any, word), number[0] if number else None, span=self.span(tree))
 
     def walk_item(self, tree: ParseTree) -> nodes.WalkItem:
         first = cast(Token, tree.children[0])
         direction = cast(Literal["", "-", "~", "~~"], "" if first.type == "NAME" else str(first))
         step = trees_in(tree)
-        sizes = [self.walk_size(size) for size in trees_in(step[0])] if step else []
+        sizes = [self.size(size) for size in trees_in(step[0])] if step else []
         is_by = bool(step) and step[0].data == "by"
         return nodes.WalkItem(
             str(names_in(tree)[0]),
@@ -152,10 +182,8 @@ class _Builder:
             span=self.span(tree),
         )
 
-    def walk_size(self, tree: ParseTree) -> nodes.Number | nodes.Name:
-        if tree.data == "integer":
-            return build_integer(tree, self.source, self.reporter)
-        return self.name(names_in(tree)[0])
+    def size(self, tree: ParseTree) -> nodes.Number | nodes.Name:
+        return self.integer(tree) if tree.data == "integer" else self.name(names_in(tree)[0])
 
     # recurrences
 
@@ -166,7 +194,7 @@ class _Builder:
     def formal(self, tree: ParseTree) -> nodes.Formal:
         label, *index = names_in(tree)
         if label == "head" and index:
-            self.reporter.report(NotSupportedYet(token_span(label, self.source), "`head`"))
+            self.reporter.report(NotSupportedYet(token_span(label, self.source), "`head`", LATER_KEYWORDS["head"]))
         default = [self.expression.build(part) for part in trees_in(tree)]
         return nodes.Formal(str(label), str(index[0]) if index else None, default[0] if default else None, span=self.span(tree))
 
@@ -183,16 +211,16 @@ class _Builder:
     def statement(self, tree: ParseTree) -> nodes.Declaration | nodes.Equation:
         first = cast(Token, tree.children[0])
         if tree.data == "declaration":
-            kind = cast(Literal["input", "shared", "param"], str(first))
+            kind = " ".join(str(child) for child in tree.children if isinstance(child, Token) and child.type != "COMMA")
             operands = tuple(self.operand(operand, kind) for operand in trees_in(tree))
-            return nodes.Declaration(kind, operands, span=self.span(tree))
+            return nodes.Declaration(cast(Any, kind), operands, span=self.span(tree))
         value = self.expression.build(trees_in(tree)[-1])
         return nodes.Equation(str(first), self.indices(tree), value, span=self.span(tree))
 
     def operand(self, tree: ParseTree, kind: str) -> nodes.Operand:
         name = names_in(tree)[0]
         initial = [self.expression.build(part) for part in trees_in(tree) if part.data != "indices"]
-        if initial and kind != "param":
+        if initial and kind in ("input", "shared"):
             self.reporter.report(InitialValueOfInput(initial[0].span, str(name), kind))
         return nodes.Operand(str(name), self.indices(tree), initial[0] if initial else None, span=self.span(tree))
 
@@ -217,6 +245,11 @@ class _Builder:
                 return nodes.Input(self.names(names_in(tree)), span=self.span(tree))
             case "directions":
                 return nodes.Directions(tuple(self.order(part) for part in trees_in(tree)), span=self.span(tree))
+            case "layers":
+                return self.layers(tree)
+            case "channels":
+                parts = tuple(self.integer(part) for part in trees_in(tree))
+                return nodes.Channels(_second(tree).type == "SPLIT", parts, span=self.span(tree))
             case "recur":
                 actuals = tuple(self.actual(part) for part in trees_in(tree))
                 return nodes.Recur(str(names_in(tree)[0]), actuals, span=self.span(tree))
@@ -224,12 +257,39 @@ class _Builder:
                 *names, origin = names_in(tree)
                 bias = cast(Token, tree.children[-1]).type == "BIAS"
                 return nodes.Project(self.names(names), self.name(origin), bias, span=self.span(tree))
+            case "conv":
+                width, *order = trees_in(tree)
+                return nodes.Conv(self.integer(width), self.order(order[0]) if order else None, span=self.span(tree))
+            case "along":
+                return nodes.Along(self.names(names_in(tree)), self.order(trees_in(tree)[0]), span=self.span(tree))
+            case "writes":
+                (direction,) = names_in(tree)
+                return nodes.Writes(self.name(direction), self.order(trees_in(tree)[0]), span=self.span(tree))
+            case "label":
+                return nodes.Label(str(_second(tree)), span=self.span(tree))
             case "share":
-                has_all = cast(Token, tree.children[1]).type == "ALL"
-                return nodes.Share(has_all, self.names(names_in(tree)), span=self.span(tree))
+                return nodes.Share(_second(tree).type == "ALL", self.names(names_in(tree)), span=self.span(tree))
+            case "use":
+                return self.use(tree)
+            case "uncovered":
+                return nodes.Uncovered(self.expression.number(trees_in(tree)[0]), span=self.span(tree))
             case "merge":
                 return self.merge(tree)
         raise InternalError(f"no clause: {tree.data}")
+
+    def layers(self, tree: ParseTree) -> nodes.Layers:
+        rule = cast(Literal["cycle", "list"], str(_second(tree)))
+        whole_backbone = any(isinstance(child, Token) and child.type == "GLOBAL" for child in tree.children)
+        choices = tuple(tuple(self.order(order) for order in trees_in(choice)) for choice in trees_in(tree))
+        return nodes.Layers(rule, whole_backbone, choices, span=self.span(tree))
+
+    def use(self, tree: ParseTree) -> nodes.Use:
+        name, layer = names_in(tree)
+        arguments = tuple(
+            self.actual(argument) if argument.data == "actual" else self.expression.build(argument)
+            for argument in trees_in(tree)
+        )
+        return nodes.Use(self.name(name), str(layer), arguments, span=self.span(tree))
 
     def actual(self, tree: ParseTree) -> nodes.Actual:
         value = self.expression.build(trees_in(tree)[0])
@@ -238,8 +298,6 @@ class _Builder:
     def merge(self, tree: ParseTree) -> nodes.Merge:
         rule: ParseTree = trees_in(tree)[0]
         word = str(rule.children[0]) if rule.data == "name" and len(rule.children) == 1 else ""
-        if word in LATER_MERGES:
-            self.reporter.report(NotSupportedYet(span_of(rule, self.source), f"`merge {word}`"))
-        if word in ("sum", "mean"):
-            return nodes.Merge(cast(Literal["sum", "mean"], word), span=self.span(tree))
+        if word in MERGE_WORDS:
+            return nodes.Merge(cast(nodes.MergeRule, word), span=self.span(tree))
         return nodes.Merge(self.expression.build(rule), span=self.span(tree))

@@ -62,10 +62,8 @@ class ExpressionBuilder:
         match tree.data:
             case "group":
                 return self.build(trees_in(tree)[0], is_condition)
-            case "integer":
-                return build_integer(tree, self.source, self.reporter)
-            case "float":
-                return self.float(span)
+            case "integer" | "float":
+                return self.number(tree)
             case "name":
                 indices = tuple(self.build(index) for index in trees_in(tree))
                 return nodes.Name(str(names_in(tree)[0]), indices, span=span)
@@ -79,7 +77,10 @@ class ExpressionBuilder:
                 return self.sum(tree, span)
         raise InternalError(f"no expression: {tree.data}")
 
-    def float(self, span: Span) -> nodes.Number:
+    def number(self, tree: ParseTree) -> nodes.Number:
+        if tree.data == "integer":
+            return build_integer(tree, self.source, self.reporter)
+        span = span_of(tree, self.source)
         value = float(span.text)
         if not math.isfinite(value):
             self.reporter.report(NumberOutOfRange(span, "infinite in double precision"))
@@ -100,20 +101,23 @@ class ExpressionBuilder:
         function = names_in(tree)[0]
         place = token_span(function, self.source)
         if function in LATER_FUNCTIONS:
-            self.reporter.report(NotSupportedYet(place, f"the function `{function}`"))
-        if function == "sum":
-            self.reporter.report(MalformedSum(span, "sum"))
+            self.reporter.report(NotSupportedYet(place, f"the function `{function}`", LATER_FUNCTIONS[function]))
+        if function in ("sum", "mean"):
+            self.reporter.report(MalformedSum(span, str(function)))
         arguments = tuple(
             self.build(argument, is_condition=function == "where" and position == 0)
             for position, argument in enumerate(trees_in(tree))
         )
         return nodes.Call(str(function), arguments, span=span)
 
-    def sum(self, tree: ParseTree, span: Span) -> nodes.Sum:
+    def sum(self, tree: ParseTree, span: Span) -> nodes.Sum | nodes.CellMean:
         function, index = names_in(tree)
+        body = self.build(trees_in(tree)[0])
+        if function == "mean" and index == "cells":
+            return nodes.CellMean(body, span=span)
         if function != "sum":
             self.reporter.report(MalformedSum(token_span(function, self.source), str(function)))
-        return nodes.Sum(str(index), self.build(trees_in(tree)[0]), span=span)
+        return nodes.Sum(str(index), body, span=span)
 
 
 def _is_comparison(tree: ParseTree) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from re import escape, fullmatch, search
 
 from lark import Token
 
@@ -14,15 +15,22 @@ from scanlang.diagnostics import Diagnostic
 from scanlang.errors import BareWalk, NotSupportedYet, UnexpectedEnd, UnexpectedText
 from scanlang.source import Source, Span
 from scanlang.syntax.build_expression import token_span
+from scanlang.syntax.explain_slip import explain_gap, explain_slip
 from scanlang.syntax.grammar import accepted_at, spellings, tokens_before
-from scanlang.syntax.later import LATER_KEYWORDS, LATER_ORDER_FUNCTIONS
+from scanlang.syntax.later import LATER_KEYWORDS
+from scanlang.syntax.never import refusal
 from scanlang.syntax.text import closes, open_bracket
 
 _WORDS = {"NAME": "a name", "STRING": "a file name in quotes", "$END": "the end of the program"}
 _NUMBERS = {"INTEGER", "FLOAT"}
+_BEFORE_NUMBERS = {"CONV", "SPLIT", "BY", "MOD", "EVERY", "SPREAD"}
 _OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "TWO_SLASHES", "PERCENT"}
 _COMPARISONS = {"LESS", "AT_MOST", "GREATER", "AT_LEAST", "EQUAL", "NOT_EQUAL"}
-_NAMES_OF_EQUATIONS = {"DIRECTIONS", "RECUR", "PROJECT", "SHARE", "MERGE"}
+_CLAUSES = {
+    *("DIRECTIONS", "LAYERS", "CHANNELS", "RECUR", "PROJECT", "CONV"),
+    *("OPERANDS", "LABEL", "SHARE", "USE", "UNCOVERED", "MERGE"),
+}
+_BEFORE_WALKS = ("directions", ",", "=", "along", "writes", "cycle", "global", "list")
 _LONGEST_QUOTE = 40
 
 
@@ -30,23 +38,41 @@ def explain_unexpected(source: Source, start: int, found: str) -> Diagnostic:
     """`found` is the word or sign at `start`, empty at the end of the text. The text before `start` is accepted."""
     tokens = tokens_before(source, start)
     span = Span(source, start, start + len(found))
+    if _follows_no_direction(source, span):
+        span = token_span(tokens.pop(), source)
     return (
-        _later(source, tokens, span)
+        _slip(source, tokens, span)
+        or _never(source, tokens, span)
+        or _later(source, tokens, span)
         or _bare_walk(source, tokens, span)
-        or (None if not found else _misspelt(source, tokens, span))
-        or (_end(source, tokens) if not found else _unexpected(source, span, None))
+        or (None if not span.text else _misspelt(source, tokens, span))
+        or (_end(source, tokens) if not span.text else _unexpected(source, span, explain_gap(source, tokens, span)))
     )
 
 
+def _follows_no_direction(source: Source, span: Span) -> bool:
+    """After a name where a clause begins: read as the direction of `back writes rows`, whatever it was to be."""
+    return accepted_at(source, span.start) == {"WRITES"} and not _close_keyword(span.text, {"WRITES"})
+
+
+def _slip(source: Source, tokens: list[Token], span: Span) -> UnexpectedText | None:
+    advice = explain_slip(source, tokens, span)
+    return _unexpected(source, span, advice) if advice else None
+
+
+def _never(source: Source, tokens: list[Token], span: Span) -> Diagnostic | None:
+    """`tree mst`, `predecessors left`: a word that means no scan along orders, here or just before, and no order of the file."""
+    before = [token_span(tokens[-1], source)] if tokens and tokens[-1].type == "NAME" and span.text[:1].isalnum() else []
+    words = [word for word in (*before, span) if not search(rf"\border\s+{escape(word.text)}\b", source.text)]
+    return next((found for word in words if (found := refusal(word.text, word)) is not None), None)
+
+
 def _later(source: Source, tokens: list[Token], span: Span) -> NotSupportedYet | None:
-    """Constructs of later versions: their keyword here, or just before a second name, or the function we are in."""
-    function = _enclosing_function(source, tokens, span.start)
-    if function is not None and function in LATER_ORDER_FUNCTIONS:
-        return NotSupportedYet(token_span(function, source), f"`{function}` of orders")
+    """Constructs of later versions: their keyword here, or just before a second name."""
     if span.text in LATER_KEYWORDS and not _is_name(tokens, "="):
-        return NotSupportedYet(span, f"`{span.text}`")
+        return NotSupportedYet(span, f"`{span.text}`", LATER_KEYWORDS[span.text])
     if _is_name(tokens, *LATER_KEYWORDS) and span.text[:1].isalnum():
-        return NotSupportedYet(token_span(tokens[-1], source), f"`{tokens[-1]}`")
+        return NotSupportedYet(token_span(tokens[-1], source), f"`{tokens[-1]}`", LATER_KEYWORDS[str(tokens[-1])])
     return None
 
 
@@ -54,21 +80,13 @@ def _is_name(tokens: list[Token], *texts: str) -> bool:
     return bool(tokens) and str(tokens[-1]) in texts
 
 
-def _enclosing_function(source: Source, tokens: list[Token], end: int) -> Token | None:
-    opened = open_bracket(source, end)
-    if opened is None or opened.text != "(":
-        return None
-    before = [token for token in tokens if (token.start_pos or 0) < opened.start]
-    return before[-1] if before else None
-
-
 def _bare_walk(source: Source, tokens: list[Token], span: Span) -> BareWalk | None:
     starts_item = span.text in ("-", "~", "~~") or span.text[:1].isidentifier()
     if not starts_item or not _is_name(tokens, "walk") or tokens[-1].type != "NAME":
         return None
     walk = token_span(tokens[-1], source)
-    listed = {"WALK", "NAME"} & accepted_at(source, walk.start) == {"NAME"}
-    return BareWalk(walk) if listed and len(tokens) > 1 and str(tokens[-2]) in ("directions", ",") else None
+    listed = {"WALK", "FLOAT", "NAME"} & accepted_at(source, walk.start) == {"NAME"}
+    return BareWalk(walk) if listed and len(tokens) > 1 and str(tokens[-2]) in _BEFORE_WALKS else None
 
 
 def _misspelt(source: Source, tokens: list[Token], span: Span) -> UnexpectedText | None:
@@ -83,8 +101,13 @@ def _misspelt(source: Source, tokens: list[Token], span: Span) -> UnexpectedText
     return UnexpectedText(before, f"`{before.text}`", (f"`{meant}`",), f"did you mean `{meant}`?") if meant else None
 
 
-def _close_keyword(word: str, accepted: frozenset[str]) -> str | None:
-    keywords = [text for name, text in spellings().items() if name in accepted and text.isidentifier()]
+def _close_keyword(word: str, accepted: Iterable[str]) -> str | None:
+    """`conv` for `cnov`, `conv 4` for `conv4`."""
+    left = _without_names(accepted)
+    keywords = {text: name for name, text in spellings().items() if name in left and text.isidentifier()}
+    joined = fullmatch("([a-z]+)([0-9]+)", word)
+    if joined and keywords.get(joined[1]) in _BEFORE_NUMBERS:
+        return " ".join(joined.groups())
     close = get_close_matches(word.lower(), sorted(keywords), n=1, cutoff=0.7)
     return close[0] if word.isidentifier() and close else None
 
@@ -99,10 +122,9 @@ def _unexpected(source: Source, span: Span, suggestion: str | None) -> Unexpecte
     expected = in_user_words(accepted_at(source, span.start))
     opened = open_bracket(source, span.start)
     mismatch = span.text in (")", "]", "}") and opened is not None and not closes(opened.text, span.text)
-    begins_item = span.text in ("grid", "import", "order", "recurrence", "scan")
-    return UnexpectedText(
-        span, quoted(span.text), expected, suggestion or _advice(span.text), opened if mismatch or begins_item else None
-    )
+    is_open = mismatch or (opened is not None and span.text in ("grid", "import", "order", "recurrence", "scan"))
+    advice = (None if is_open else suggestion) or _advice(span.text)
+    return UnexpectedText(span, quoted(span.text), expected, advice, opened if is_open else None)
 
 
 def _advice(found: str) -> str | None:
@@ -119,11 +141,15 @@ def quoted(text: str) -> str:
     return f"`{text}`" if len(text) <= _LONGEST_QUOTE else f"`{text[: _LONGEST_QUOTE - 3]}...`"
 
 
+def _without_names(accepted: Iterable[str]) -> set[str]:
+    """Without what is accepted as a name only: of equations, and of the direction that `writes`."""
+    left = set(accepted)
+    return left - (_CLAUSES if "SHARED" in left else {"NAME"} if left >= _CLAUSES else set())
+
+
 def in_user_words(accepted: Iterable[str]) -> tuple[str, ...]:
     """Terminals as words for the user: operators and numbers as one, keywords and signs in backquotes."""
-    left = set(accepted)
-    if "NAME" in left and "SHARED" in left:
-        left -= _NAMES_OF_EQUATIONS
+    left = _without_names(accepted)
     words = [word for name, word in _WORDS.items() if name in left and name != "$END"]
     if left & _NUMBERS:
         words.append("a number")

@@ -14,19 +14,21 @@ from typing import assert_never
 
 from scanlang.source import Source, Span
 from scanlang.syntax import nodes
-from scanlang.syntax.build import build_syntax
+from scanlang.syntax.build import MERGE_WORDS, build_syntax
 from scanlang.syntax.format_expression import format_expression, format_order
 from scanlang.syntax.parse import parse_text
 from scanlang.syntax.text import comment_spans, make_source, masked
 
 _WIDEST_ALIGNED = 60
+_WIDEST_LIST = 120
+"""Longer lists of directions go on in the next line."""
 
 
 @dataclass(frozen=True)
 class _Line:
     """A statement, or the first or last line of a definition, and the characters it was read from.
 
-    `head` is padded to the width of the neighbours' heads of the same `kind`.
+    `head` is padded to the width of the neighbours' heads of the same `kind`. `rest` breaks only behind the commas at `breaks`.
     """
 
     span: Span
@@ -37,10 +39,17 @@ class _Line:
     leading: tuple[Span, ...] = ()
     trailing: Span | None = None
     blank_before: bool = False
+    breaks: tuple[int, ...] = ()
 
     @property
     def text(self) -> str:
-        return "  " * self.depth + self.head + self.rest
+        start = "  " * self.depth + self.head
+        lines, begun = [], 0
+        for here, following in pairwise((*self.breaks, len(self.rest))):
+            if len(start) + following - begun > _WIDEST_LIST:
+                lines.append(self.rest[begun:here].rstrip())
+                begun = here
+        return start + f"\n{' ' * len(start)}".join([*lines, self.rest[begun:]])
 
 
 def format_text(source: Source | str) -> str:
@@ -73,7 +82,7 @@ def _lines(program: nodes.Program) -> Iterator[_Line]:
             case nodes.Import(path=path, is_library=is_library):
                 yield _Line(item.span, "import ", path if is_library else f'"{path}"', 0, "import")
             case nodes.OrderDefinition(name=name, value=value):
-                yield _Line(item.span, f"order {name} ", f"= {format_order(value, is_alone=True)}", 0, "order")
+                yield _Line(item.span, f"order {name} ", f"= {_order_value(value)}", 0, "order")
             case nodes.FormulaDefinition(name=name, parameter=parameter, cell=cell):
                 shown = ", ".join(map(format_expression, cell))
                 yield _Line(item.span, f"order {name}({parameter}) ", f"= ({shown})", 0, "order")
@@ -81,6 +90,14 @@ def _lines(program: nodes.Program) -> Iterator[_Line]:
                 yield from _definition(item, code)
             case _:
                 assert_never(item)
+
+
+def _order_value(value: nodes.OrderExpr | nodes.GivenOrder) -> str:
+    """An order that is called `input` stands in parentheses."""
+    if isinstance(value, nodes.GivenOrder):
+        return "input"
+    text = format_order(value, is_alone=True)
+    return f"({text})" if text == "input" else text
 
 
 def _definition(item: nodes.RecurrenceDefinition | nodes.ScanDefinition, code: str) -> Iterator[_Line]:
@@ -121,8 +138,30 @@ def _operand(operand: nodes.Operand) -> str:
 
 
 def _clause(clause: nodes.Clause) -> _Line:
-    keyword = type(clause).__name__.lower()
-    return _Line(clause.span, f"{keyword} ", _clause_rest(clause), 1, "clause")
+    rest = _clause_rest(clause)
+    return _Line(clause.span, f"{_clause_head(clause)} ", rest, 1, "clause", breaks=_breaks(clause, rest))
+
+
+def _breaks(clause: nodes.Clause, rest: str) -> tuple[int, ...]:
+    """Where the items of a list of directions or layers begin."""
+    if not isinstance(clause, nodes.Directions | nodes.Layers):
+        return ()
+    depth, found = 0, [0]
+    for place, character in enumerate(rest):
+        depth += (character == "(") - (character == ")")
+        if character == "," and not depth:
+            found.append(place + len(", "))
+    return tuple(found)
+
+
+def _clause_head(clause: nodes.Clause) -> str:
+    match clause:
+        case nodes.Along():
+            return "operands"
+        case nodes.Writes(direction=direction):
+            return direction.name
+        case _:
+            return type(clause).__name__.lower()
 
 
 def _clause_rest(clause: nodes.Clause) -> str:
@@ -131,17 +170,54 @@ def _clause_rest(clause: nodes.Clause) -> str:
             return _names(names)
         case nodes.Directions(orders=orders):
             return ", ".join(map(format_order, orders))
+        case nodes.Layers():
+            return _layers(clause)
+        case nodes.Channels(split=split, parts=parts):
+            return " ".join(filter(None, ("split" if split else "all", ", ".join(map(format_expression, parts)))))
         case nodes.Recur(name=name, actuals=actuals):
-            return f"{name}({', '.join(f'{part.label} = {format_expression(part.value)}' for part in actuals)})"
+            return f"{name}({', '.join(map(_layer_argument, actuals))})"
         case nodes.Project(names=names, source=source, bias=bias):
             return f"{_names(names)} from {source.name}{' bias' if bias else ''}"
+        case nodes.Conv(width=width, along=along):
+            return format_expression(width) + (f" along {format_order(along)}" if along else "")
+        case nodes.Along(names=names, order=order):
+            return f"{_names(names)} along {format_order(order)}"
+        case nodes.Writes(order=order):
+            return f"writes {format_order(order)}"
+        case nodes.Label(rule=rule):
+            return rule
         case nodes.Share(all=has_all, names=names):
             if has_all:
                 return f"all except {_names(names)}" if names else "all"
             return _names(names) or "nothing"
+        case nodes.Use(name=name, layer=layer, arguments=arguments):
+            return f"{name.name} = {layer}({', '.join(map(_layer_argument, arguments))})"
+        case nodes.Uncovered(value=value):
+            return f"= {format_expression(value)}"
         case nodes.Merge(rule=rule):
-            return rule if isinstance(rule, str) else format_expression(rule)
+            return _merge(rule)
     assert_never(clause)
+
+
+def _layers(layers: nodes.Layers) -> str:
+    """A choice of several directions stands in parentheses, and one that would read as the keyword `global`."""
+    shown: list[str] = []
+    for choice in layers.choices:
+        text = ", ".join(map(format_order, choice))
+        shown.append(text if len(choice) == 1 and (shown or text != "global") else f"({text})")
+    return f"{layers.rule}{' global' if layers.whole_backbone else ''} {', '.join(shown)}"
+
+
+def _layer_argument(argument: nodes.Expr | nodes.Actual) -> str:
+    if isinstance(argument, nodes.Actual):
+        return f"{argument.label} = {format_expression(argument.value)}"
+    return format_expression(argument)
+
+
+def _merge(rule: nodes.MergeRule | nodes.Expr) -> str:
+    """An input that is called like a rule stands in parentheses."""
+    text = rule if isinstance(rule, str) else format_expression(rule)
+    return f"({text})" if text in MERGE_WORDS and not isinstance(rule, str) else text
 
 
 def _names(names: tuple[nodes.Name, ...]) -> str:
@@ -205,7 +281,9 @@ def _show(line: _Line, column: int) -> Iterator[str]:
     last = line.leading[-1] if line.leading else None
     if last and last.end <= line.span.start and line.kind != "close" and _blank_between(last, line.span):
         yield ""
-    yield line.text if line.trailing is None else f"{line.text.ljust(column)}  {_comment(line.trailing)}"
+    *whole, text = line.text.split("\n")
+    yield from whole
+    yield text if line.trailing is None else f"{text.ljust(column)}  {_comment(line.trailing)}"
 
 
 def _runs(lines: list[_Line], kinds: list[str]) -> Iterator[list[_Line]]:

@@ -43,6 +43,8 @@ def _bare(expression: nodes.Expr) -> str:
             return f"{function}({_list(arguments)})"
         case nodes.Sum(index=index, body=body):
             return f"sum({index}: {format_expression(body)})"
+        case nodes.CellMean(body=body):
+            return f"mean(cells: {format_expression(body)})"
     assert_never(expression)
 
 
@@ -77,7 +79,7 @@ def _walk_item(item: nodes.WalkItem) -> str:
     return text
 
 
-def format_order(order: nodes.OrderExpr | nodes.Number, is_alone: bool = False) -> str:
+def format_order(order: nodes.OrderExpr, is_alone: bool = False) -> str:
     """`is_alone` where no comma can follow, so that a walk needs no parentheses."""
     match order:
         case nodes.Walk():
@@ -85,8 +87,33 @@ def format_order(order: nodes.OrderExpr | nodes.Number, is_alone: bool = False) 
         case nodes.OrderName(name=name):
             return name
         case nodes.OrderCall(function=function, arguments=arguments):
-            shown = (format_order(argument, is_alone=len(arguments) == 1) for argument in arguments)
+            shown = (_argument(argument, is_alone=len(arguments) == 1) for argument in arguments)
             return f"{function}({', '.join(shown)})"
-        case nodes.Number():
-            return format_number(order)
     assert_never(order)
+
+
+def _argument(argument: nodes.OrderArgument, is_alone: bool) -> str:
+    match argument:
+        case nodes.Number():
+            return format_number(argument)
+        case nodes.Text(value=value):
+            return f'"{value}"'
+        case nodes.Keyword(name=name, value=value):
+            return f"{name} = {_keyword_value(value)}"
+        case nodes.Every(what=what):
+            return f"every {what}"
+        case nodes.TokenAt(name=name, place=place, number=number):
+            words = (name, "at", "" if place == "index" else place, "" if number is None else format_expression(number))
+            return " ".join(filter(None, words))
+        case _:
+            return format_order(argument, is_alone)
+
+
+def _keyword_value(value: nodes.OrderExpr | nodes.Number | nodes.Phase) -> str:
+    match value:
+        case nodes.Number():
+            return format_number(value)
+        case nodes.Phase(numbers=numbers):
+            return f"({', '.join(map(format_number, numbers))})"
+        case _:
+            return format_order(value)

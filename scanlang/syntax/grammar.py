@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 
 import lark.lexer
@@ -49,8 +49,9 @@ def tokens_before(source: Source, end: int) -> list[Token]:
     return list(parser().parse_interactive(source.text[:end]).iter_parse())
 
 
-def accepted_at(source: Source, end: int) -> frozenset[str]:
-    """The names of the terminals that could follow the text up to `end`."""
-    interactive = parser().parse_interactive(source.text[:end])
+@lru_cache(maxsize=8)
+def accepted_at(source: Source, end: int, more: str = "") -> frozenset[str]:
+    """The names of the terminals that could follow the text up to `end`, and `more` after it."""
+    interactive = parser().parse_interactive(source.text[:end] + more)
     interactive.exhaust_lexer()
     return frozenset(interactive.accepts())  # type: ignore[no-untyped-call]

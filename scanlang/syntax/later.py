@@ -1,22 +1,20 @@
-"""What the language has and this version does not read yet, so that a message can say so rather than puzzle."""
+"""What the language has and this version does not read yet, and what to write instead."""
 
 from __future__ import annotations
 
-LATER_KEYWORDS = frozenset(
-    {"block", "backbone", "layers", "channels", "conv", "operands", "left", "label", "use", "schedule", "uncovered"}
-    | {"scale", "head", "per", "along", "every", "at", "let"}
-)
+_IN_TORCH = "write it in torch, around `Scan2d`"
+_UNITS = "write a scan of one unit, and call it on each group of channels"
+_NAMED = "every equation names a value: `a = ...` above, then `a` where it is needed"
+
+LATER_KEYWORDS = {
+    "block": _IN_TORCH,
+    "backbone": _IN_TORCH,
+    "schedule": "leave it out: the compiler chooses the schedule",
+    "head": _UNITS,
+    "per": _UNITS,
+    "scale": "only states that need no running scale can be written",
+    "let": _NAMED,
+}
 """Words that begin a construct: of a file, of a scan, of a recurrence."""
 
-LATER_ORDER_FUNCTIONS = frozenset(
-    {"window", "dilate", "shift", "concat", "interleave", "reset", "insert", "rotate", "table", "random"}
-)
-
-LATER_ORDERS = frozenset(
-    {"diagonal", "antidiagonal", "wrapped_diagonal", "wrapped_antidiagonal", "zigzag", "spiral", "hilbert", "morton"}
-    | {"input"}
-)
-
-LATER_MERGES = frozenset({"max", "concat", "weighted"})
-
-LATER_FUNCTIONS = frozenset({"prev"})
+LATER_FUNCTIONS = {"prev": "an equation sees the values of its own step, and the update of a state its old value"}

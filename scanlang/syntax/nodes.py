@@ -62,7 +62,14 @@ class Sum(Node):
     body: Expr
 
 
-Expr = Number | Name | Negative | Binary | Call | Sum
+@dataclass(frozen=True)
+class CellMean(Node):
+    """`mean(cells: y[k])`: over all cells of an image, per channel."""
+
+    body: Expr
+
+
+Expr = Number | Name | Negative | Binary | Call | Sum | CellMean
 
 
 @dataclass(frozen=True)
@@ -91,23 +98,73 @@ class OrderName(Node):
 
 
 @dataclass(frozen=True)
+class Text(Node):
+    """`"my.npy"`."""
+
+    value: str
+
+
+@dataclass(frozen=True)
+class Phase(Node):
+    """`(1, 0)`: one number per axis."""
+
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True)
+class Keyword(Node):
+    """`outer = snake`, `pad = skip`, `phase = (1, 0)` in a call of an order function."""
+
+    name: str
+    value: OrderExpr | Number | Phase
+
+
+@dataclass(frozen=True)
+class Every(Node):
+    """`every h`, `every window`."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class TokenAt(Node):
+    """`cls at middle`, `dist at 7`, `reg at every 16`, `line_end at every w`, `reg at spread 12`.
+
+    `place` is `index` for a number alone; `number` goes with `index`, `every` and `spread`; `every` takes an axis too.
+    """
+
+    name: str
+    place: Literal["head", "middle", "tail", "index", "every", "spread"]
+    number: Number | Name | None = None
+
+
+@dataclass(frozen=True)
 class OrderCall(Node):
-    """`reverse(rows)`, `flip(rows, h)`: arguments are orders, or names and numbers where the function takes them."""
+    """`reverse(rows)`, `flip(rows, h)`, `window(rows, 7, 7, outer = snake)`, `insert(rows, cls at middle)`.
+
+    Axes and sizes given by name stand as `OrderName`; whole numbers may be negative.
+    """
 
     function: str
-    arguments: tuple[OrderExpr | Number, ...]
+    arguments: tuple[OrderArgument, ...]
 
 
 OrderExpr = Walk | OrderName | OrderCall
+OrderArgument = OrderExpr | Number | Text | Keyword | Every | TokenAt
+
+
+@dataclass(frozen=True)
+class GivenOrder(Node):
+    """`input` as the value of an order: a table given at run time."""
 
 
 @dataclass(frozen=True)
 class OrderDefinition(Node):
-    """`order rows = walk h, w`."""
+    """`order rows = walk h, w`, `order mine = input`."""
 
     name: str
     name_span: Span = field(compare=False, repr=False, kw_only=True)
-    value: OrderExpr
+    value: OrderExpr | GivenOrder
 
 
 @dataclass(frozen=True)
@@ -133,7 +190,7 @@ class Formal(Node):
 
 @dataclass(frozen=True)
 class Operand(Node):
-    """One declared `input`, `shared` or `param`: `low[r]`, `A_log[n] = log(n + 1)`."""
+    """One declared `input`, `shared`, `param` or `shared param`: `low[r]`, `A_log[n] = log(n + 1)`."""
 
     name: str
     indices: tuple[str, ...] = ()
@@ -142,9 +199,9 @@ class Operand(Node):
 
 @dataclass(frozen=True)
 class Declaration(Node):
-    """`shared low[r], B[n], C[n]`."""
+    """`shared low[r], B[n], C[n]`, `shared param dB[label, n]`."""
 
-    kind: Literal["input", "shared", "param"]
+    kind: Literal["input", "shared", "param", "shared param"]
     operands: tuple[Operand, ...]
 
 
@@ -211,13 +268,82 @@ class Share(Node):
 
 
 @dataclass(frozen=True)
+class Layers(Node):
+    """`layers cycle (a, b), (c, d)`, `layers list …`, `layers cycle global …`; one direction alone needs no parentheses."""
+
+    rule: Literal["cycle", "list"]
+    whole_backbone: bool
+    choices: tuple[tuple[OrderExpr, ...], ...]
+
+
+@dataclass(frozen=True)
+class Channels(Node):
+    """`channels all`, `channels split`, `channels split 2, 1, 1`."""
+
+    split: bool
+    parts: tuple[Number, ...] = ()
+
+
+@dataclass(frozen=True)
+class Conv(Node):
+    """`conv 4`, `conv 4 along seq`."""
+
+    width: Number
+    along: OrderExpr | None = None
+
+
+@dataclass(frozen=True)
+class Along(Node):
+    """`operands low, B along raster`."""
+
+    names: tuple[Name, ...]
+    order: OrderExpr
+
+
+@dataclass(frozen=True)
+class Writes(Node):
+    """`back writes rows`: the outputs of the direction `back` go where `rows` goes."""
+
+    direction: Name
+    order: OrderExpr
+
+
+@dataclass(frozen=True)
+class Label(Node):
+    """`label moves`."""
+
+    rule: str
+
+
+@dataclass(frozen=True)
+class Use(Node):
+    """`use down = linear(dim, dim // 4, bias = false)`."""
+
+    name: Name
+    layer: str
+    arguments: tuple[Expr | Actual, ...]
+
+
+@dataclass(frozen=True)
+class Uncovered(Node):
+    """`uncovered = 0`."""
+
+    value: Number
+
+
+MergeRule = Literal["sum", "mean", "max", "concat", "weighted"]
+
+
+@dataclass(frozen=True)
 class Merge(Node):
-    """`merge sum`, `merge mean`, or an expression in `y[k]` and the scan's inputs."""
+    """`merge sum`, `mean`, `max`, `concat`, `weighted`, or an expression in `y[k]`, the scan's inputs and what it uses."""
 
-    rule: Literal["sum", "mean"] | Expr
+    rule: MergeRule | Expr
 
 
-Clause = Input | Directions | Recur | Project | Share | Merge
+Clause = (
+    Input | Directions | Layers | Channels | Recur | Project | Conv | Along | Writes | Label | Share | Use | Uncovered | Merge
+)
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from scanlang.check.program import LEARNED, CheckedScan
 from scanlang.maps.order import Order
 from scanlang.program import Program
 from scanlang.testing.reference import reference
+from scanlang.testing.tensors import draw_layers
 
 
 @dataclass(frozen=True)
@@ -40,17 +44,18 @@ SMALLEST_RMS = 1e-2
 """Results of a smaller root mean square are held to this one: all of them may have cancelled."""
 
 
-def assert_bijection(order: Order, h: int, w: int) -> None:
-    """`order` visits every cell of an h × w grid exactly once, and `ranks` is the inverse of `positions`.
+def assert_bijection(order: Order, *grid: int) -> None:
+    """`order` visits every cell of a grid exactly once, and `ranks` is the inverse of `positions`.
 
     >>> assert_bijection(program.orders["rows"], 5, 7)
     """
-    positions, ranks, cells = order.positions(h, w), order.ranks(h, w), np.arange(h * w)
+    positions, ranks, cells = order.positions(*grid), order.ranks(*grid), np.arange(math.prod(grid))
     assert positions.dtype == ranks.dtype == np.int64
     seen, counts = np.unique(positions, return_counts=True)
     missed = np.setdiff1d(cells, positions)
-    assert not len(missed), f"{order.name} at {h} × {w} misses cell {divmod(int(missed[0]), w)}"
-    assert np.array_equal(seen, cells), f"{order.name} at {h} × {w} leaves the grid at cell {int(seen.max())}"
+    at = f"{order.name} at {' × '.join(map(str, grid))}"
+    assert not len(missed), f"{at} misses cell {tuple(map(int, np.unravel_index(missed[0], grid)))}"
+    assert np.array_equal(seen, cells), f"{at} leaves the grid at cell {int(seen.max())}"
     assert (counts == 1).all()
     assert np.array_equal(positions[ranks], cells)
     assert np.array_equal(ranks[positions], cells)
@@ -79,11 +84,13 @@ def assert_close(name: str, got: Tensor, want: Tensor, tolerance: float) -> None
 
 
 def assert_matches_reference(
-    op: Callable[..., Tensor],
+    op: Callable[..., Any],
     program: Program,
     tensors: Mapping[str, Tensor],
     scan: str | None = None,
+    layer: int = 0,
     *,
+    layers: Mapping[str, nn.Module] | None = None,
     tolerances: Mapping[torch.dtype, Tolerance] = TOLERANCES,
     seed: int = 0,
 ) -> None:
@@ -91,20 +98,69 @@ def assert_matches_reference(
 
     >>> assert_matches_reference(op, program, draw_inputs(op, (5, 7)))
 
-    `op` may be any function of the scan's arguments. Nothing may be NaN; types, shapes and layout are compared too.
+    `op` may be any function of the scan's arguments. Nothing may be NaN; types, shapes and layout are compared too, and tokens.
+    `layers` are the modules that the merge calls; they are drawn (`draw_layers`) where they are not given.
     """
-    given = {name: tensor.detach().requires_grad_() for name, tensor in tensors.items()}
-    exact = {name: tensor.detach().cpu().double().requires_grad_() for name, tensor in tensors.items()}
-    got, want = op(**given), reference(program, scan, **exact)
-    maps = {o.name for o in program.checked.scans[program.scan_name(scan)].recurrence.operands if o.kind != "param"}
-    wide = any(tensor.dtype == torch.float64 for name, tensor in tensors.items() if name in maps)
-    tolerance = tolerances[torch.float64 if wide else torch.float32]
-    assert got.is_contiguous(), "the output is not contiguous"
-    assert_close("the output", got, want, tolerance.output)
-    cotangent = torch.randn(want.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(got.dtype)
-    gradients = torch.autograd.grad(got, list(given.values()), cotangent.to(got.device))
-    wanted = torch.autograd.grad(want, list(exact.values()), cotangent.double(), allow_unused=True)
-    for name, gradient, exactly in zip(given, gradients, wanted, strict=True):
-        assert gradient.dtype == given[name].dtype, f"the gradient of {name} is {gradient.dtype}"
-        zero = torch.zeros_like(exact[name])
-        assert_close(f"the gradient of {name}", gradient, zero if exactly is None else exactly, tolerance.gradient)
+    checked = program.checked.scans[program.scan_name(scan)].at_layer(layer)
+    wide = any(tensor.dtype == torch.float64 for name, tensor in tensors.items() if name not in _parameters(checked))
+    computing = torch.float64 if wide else torch.float32
+    if layers is None:
+        first = next(tensor for name, tensor in tensors.items() if name in _maps_with_channels(checked))
+        layers = draw_layers(program, scan, layer, channels=first.shape[-1], dtype=computing, device=str(first.device))
+    given, exact = _Leaves.of(tensors, layers), _Leaves.exactly(tensors, layers)
+    got, want = _as_tuple(op(**given.arguments)), _as_tuple(reference(program, scan, layer, **exact.arguments))
+    assert len(got) == len(want), f"the output has {len(got)} parts, not {len(want)}"
+    generator, cotangents = torch.Generator().manual_seed(seed), []
+    for name, part, wanted in zip(_output_names(len(got)), got, want, strict=True):
+        assert part.is_contiguous(), f"{name} is not contiguous"
+        assert_close(name, part, wanted, tolerances[computing].output)
+        cotangents.append(torch.randn(wanted.shape, generator=generator, dtype=torch.float64).to(part.dtype))
+    there = [one.to(part.device) for one, part in zip(cotangents, got, strict=True)]
+    gradients = torch.autograd.grad(got, list(given.leaves.values()), there)
+    expected = torch.autograd.grad(want, list(exact.leaves.values()), [one.double() for one in cotangents], allow_unused=True)
+    for name, gradient, exactly in zip(given.leaves, gradients, expected, strict=True):
+        assert gradient.dtype == given.leaves[name].dtype, f"the gradient of {name} is {gradient.dtype}"
+        zero = torch.zeros_like(exact.leaves[name])
+        assert_close(f"the gradient of {name}", gradient, zero if exactly is None else exactly, tolerances[computing].gradient)
+
+
+@dataclass(frozen=True)
+class _Leaves:
+    """Arguments of a scan, and what of them has a gradient: tensors by name, the weights of a layer as `down.weight`."""
+
+    arguments: dict[str, Any]
+    leaves: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], layers: Mapping[str, nn.Module]) -> _Leaves:
+        given = {name: tensor.detach().requires_grad_(tensor.is_floating_point()) for name, tensor in tensors.items()}
+        leaves = {name: tensor for name, tensor in given.items() if tensor.requires_grad}
+        for name, layer in layers.items():
+            leaves |= {f"{name}.{weight}": parameter for weight, parameter in layer.named_parameters()}
+        return cls({**given, **layers}, leaves)
+
+    @classmethod
+    def exactly(cls, tensors: Mapping[str, Tensor], layers: Mapping[str, nn.Module]) -> _Leaves:
+        """The same values in float64, on the CPU."""
+        values = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+        exact = {name: value.double() if value.is_floating_point() else value for name, value in values.items()}
+        return cls.of(exact, {name: deepcopy(layer).cpu().double() for name, layer in layers.items()})
+
+
+def _as_tuple(result: Any) -> tuple[Tensor, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _output_names(count: int) -> list[str]:
+    return ["the output", *(f"output {number}, of tokens," for number in range(1, count))]
+
+
+def _parameters(scan: CheckedScan) -> set[str]:
+    """The names of what is no map."""
+    own = {operand.name for operand in scan.recurrence.operands if operand.kind in LEARNED}
+    return {*own, "conv_weight", "conv_bias", "merge_weight"}
+
+
+def _maps_with_channels(scan: CheckedScan) -> set[str]:
+    kinds = {operand.name: operand.kind for operand in scan.recurrence.operands}
+    return {name for name in (*kinds, *scan.inputs) if kinds.get(name, "input") == "input"}

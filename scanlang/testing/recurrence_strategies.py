@@ -10,13 +10,18 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
+from scanlang.check.program import LABEL
+
 NAMES = ("a", "b", "c", "d", "u", "v", "k", "q", "low", "gain", "A_log", "dt", "K", "W", "t", "h_1", "save", "states")
 STATES = ("h", "s", "S", "state", "carry")
 
 
 @dataclass(frozen=True)
 class RandomRecurrence:
-    """A recurrence's text, and what a scan around it must know. `labels` gives index labels, `sizes` a size for each."""
+    """A recurrence's text, and what a scan around it must know. `labels` gives index labels, `sizes` a size for each.
+
+    `constants` are parameters without channels, `moves` says that one of them has a value for every label of a step.
+    """
 
     text: str
     name: str
@@ -25,6 +30,8 @@ class RandomRecurrence:
     inputs: tuple[str, ...]
     shared: tuple[str, ...]
     params: tuple[str, ...]
+    constants: tuple[str, ...]
+    moves: bool
 
 
 @dataclass
@@ -38,7 +45,8 @@ class _Scope:
     used: set[str] = field(default_factory=set)
 
     def read(self, draw: st.DrawFn, bound: tuple[str, ...], states: bool) -> str:
-        fitting = [n for n, own in self.names.items() if set(own) <= set(bound) and (states or n not in self.stateful)]
+        known = {*bound, LABEL}
+        fitting = [n for n, own in self.names.items() if set(own) <= known and (states or n not in self.stateful)]
         if not fitting:
             return "0.5"
         name = draw(st.sampled_from(fitting))
@@ -114,7 +122,8 @@ def _update(draw: st.DrawFn, scope: _Scope, name: str, own: tuple[str, ...]) -> 
 
 
 @st.composite
-def random_recurrences(draw: st.DrawFn, name: str = "random") -> RandomRecurrence:
+def random_recurrences(draw: st.DrawFn, name: str = "random", moves: bool = False) -> RandomRecurrence:
+    """`moves`: also tables with a value for every label of a step, which only a scan with `label moves` can use."""
     indices = ("n", "m")[: draw(st.integers(1, 2))]
     labels = {"n": "state", "m": "rank"}
     sizes = tuple(draw(st.integers(1, 3)) for _ in indices)
@@ -123,10 +132,13 @@ def random_recurrences(draw: st.DrawFn, name: str = "random") -> RandomRecurrenc
     inputs: dict[str, tuple[str, ...]] = dict.fromkeys(("x", "g")[: draw(st.integers(1, 2))], ())
     shared = {pool.pop(): draw(some_indices) for _ in range(draw(st.integers(1, 3)))}
     params = {pool.pop(): draw(some_indices) for _ in range(draw(st.integers(0, 3)))}
-    scope = _Scope(indices, {**inputs, **shared}, {**inputs, **shared, **params})
+    kinds_of_constants = st.sampled_from(((), (LABEL,)) if moves else ((),))
+    constants = {pool.pop(): (*label, *draw(some_indices)) for label in draw(st.lists(kinds_of_constants, max_size=2))}
+    scope = _Scope(indices, {**inputs, **shared}, {**inputs, **shared, **params, **constants})
     lines = [f"  input {', '.join(inputs)}"]
     lines += [f"  shared {', '.join(written(n, own) for n, own in shared.items())}"]
     lines += [f"  param {written(n, own)}" for n, own in params.items()]
+    lines += [f"  shared param {written(n, own)}" for n, own in constants.items()]
     kinds = ["state", *draw(st.lists(st.sampled_from(("state", "temporary")), max_size=3))]
     state_names = list(draw(st.permutations(STATES)))
     for kind in draw(st.permutations(kinds)):
@@ -142,7 +154,10 @@ def random_recurrences(draw: st.DrawFn, name: str = "random") -> RandomRecurrenc
         scope.names[new] = own
     lines.append(f"  y = {draw(_readout(scope))}")
     text = f"recurrence {name}({', '.join(f'{labels[i]} {i}' for i in indices)}) {{\n" + "\n".join(lines) + "\n}"
-    return RandomRecurrence(text, name, tuple(labels[i] for i in indices), sizes, tuple(inputs), tuple(shared), tuple(params))
+    return RandomRecurrence(
+        text, name, tuple(labels[i] for i in indices), sizes, tuple(inputs), tuple(shared), tuple(params), tuple(constants),
+        moves=any(LABEL in own for own in constants.values()),
+    )  # fmt: skip
 
 
 @st.composite
@@ -156,7 +171,7 @@ def _readout(draw: st.DrawFn, scope: _Scope) -> str:
             if draw(st.booleans()):
                 term = f"{term} * {scope.read(draw, own, False)}"
             for index in own:
-                term = f"sum({index}: {term})"
+                term = f"sum({index}: {term})" if index != LABEL else term
             terms.append(term)
     outer = draw(st.sampled_from(("{}", "tanh({})", "silu({})", "gelu({})")))
     return f"{start} + {outer.format(' + '.join(terms))}" if terms else start

@@ -1,67 +1,49 @@
 """The meaning of a scan in float64 torch, straight from the checked program: a loop over time, gradients by autograd.
 
-In: a program and the tensors of a call. Out: the result, differentiable in every tensor. Shares the parser, the checker
-and `Order.positions` with the compiler, but neither its scan graph nor its adjoint, kernels or backends.
+In: a program and the tensors of a call. Out: the result, differentiable in every tensor. Shares the parser, the checker and
+`Order.sequence` with the compiler, but neither its scan graph nor its adjoint, kernels or backends.
 
-A value of a step is a tensor `(K, B, C, one dimension per index of the recurrence)` with 1 where it does not depend.
+A value of a step is a tensor `(K, B, C, one dimension per index of the recurrence)` with 1 where it does not depend. Directions
+of fewer steps or channels than others repeat their last one, and what comes of it is thrown away.
 """
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, assert_never
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scanlang.check.program import CheckedOperand, CheckedScan, Projection, StateUpdate
+from scanlang.check.program import LABELS, CheckedOperand, CheckedScan, Projection, StateUpdate
+from scanlang.maps.order import Order
 from scanlang.program import Program
-from scanlang.syntax.nodes import Binary, Call, Expr, Name, Negative, Number, Sum
+from scanlang.syntax.nodes import Name, Number
+from scanlang.testing.reference_values import LEADING, evaluate, merge
 
-OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv,
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
-}  # fmt: skip
-FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
-    "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "tanh": torch.tanh, "abs": torch.abs, "relu": torch.relu,
-    "sigmoid": torch.sigmoid, "silu": functional.silu, "gelu": functional.gelu,
-    "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
-    "min": torch.minimum, "max": torch.maximum, "where": torch.where,
-}  # fmt: skip
-LEADING = 3
+Layer = Callable[[Tensor], Tensor]
 
 
-def reference(program: Program, scan: str | None = None, /, **tensors: Tensor) -> Tensor:
-    """The result `(B, H, W, C)` in float64 of a scan called with `tensors`, the arguments of its operator.
+def reference(program: Program, scan: str | None = None, layer: int = 0, /, **given: Any) -> Any:
+    """The result `(B, axes …, C)` in float64 of a scan called with `given`, the arguments of its operator.
 
     >>> y = reference(program, "cross", x=x, low=low, B=B, C=C, dt_weight=w, dt_bias=b, A_log=A, D=D)
 
-    What the scan projects may be left out if the weights are given instead, as `Scan2d` names them: `project_weight`
-    `(K, rows, C)`, `project_bias` `(K, rows)`, `project_1_weight` …, without K where the directions share them.
+    With tokens the result is a tuple of it and of theirs, `(B, T, C)`. What a merge in two phases calls is given by name, as
+    functions of tensors. What the scan projects may be left out if the weights are given instead, as `Scan2d` names them:
+    `project_weight` `(K, rows, C)`, `project_bias` `(K, rows)`, `project_1_weight` …, without K where the directions share
+    them; with channels split the weights are `(rows, C)`, or `(rows, C / K)` where shared.
     """
-    name = program.scan_name(scan)
-    checked, orders = program.checked.scans[name], program.directions(name)
-    given = {argument: tensor.double() for argument, tensor in tensors.items()}
-    height, width = next(given[name].shape[1:3] for name in _maps(checked) if name in given)
-    for number, projection in enumerate(checked.projections):
-        if not all(made in given for made in projection.names):
-            given.update(_project(checked, projection, number, given))
-    positions = torch.stack([torch.from_numpy(order.positions(height, width)) for order in orders])
-    positions = positions.to(next(iter(given.values())).device)
-    outputs = _scan(checked, given, positions)
-    ranks = torch.argsort(positions, dim=1)
-    placed = torch.stack([output[:, rank] for output, rank in zip(outputs, ranks, strict=True)])
-    maps = {name: value.flatten(1, 2) for name, value in given.items() if name in checked.inputs}
-    merged = merge(checked.merge, placed, maps)
-    return merged.reshape(merged.shape[0], height, width, merged.shape[-1])
-
-
-def _maps(scan: CheckedScan) -> tuple[str, ...]:
-    """The names of arguments that are maps; the others are parameters."""
-    return (*(o.name for o in scan.recurrence.operands if o.kind != "param"), *scan.inputs)
+    checked = program.checked.scans[program.scan_name(scan)].at_layer(layer)
+    tensors = {name: value for name, value in given.items() if isinstance(value, Tensor)}
+    layers = {name: value for name, value in given.items() if not isinstance(value, Tensor)}
+    exact = {name: value.double() if value.is_floating_point() else value for name, value in tensors.items()}
+    return _Scan(checked, program.checked.axes, exact, layers).result()
 
 
 def index_sizes(scan: CheckedScan, tensors: Mapping[str, Tensor]) -> dict[str, int]:
@@ -74,87 +56,350 @@ def index_sizes(scan: CheckedScan, tensors: Mapping[str, Tensor]) -> dict[str, i
         if isinstance(size, Number):
             sizes[index] = int(size.value)
     for operand in recurrence.operands:
-        if operand.indices and operand.name in tensors:
-            shape = tensors[operand.name].shape[-len(operand.indices) :]
-            sizes.update(zip(operand.indices, shape, strict=True))
+        own = _own_indices(operand)
+        if own and operand.name in tensors:
+            sizes.update(zip(own, tensors[operand.name].shape[-len(own) :], strict=True))
     return sizes
 
 
-def _project(scan: CheckedScan, projection: Projection, number: int, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    stem = "project" if number == 0 else f"project_{number}"
-    source, weight = given[projection.source], given[f"{stem}_weight"]
-    rows = torch.einsum("bhwc,krc->bhwkr", source, weight if weight.ndim == 3 else weight[None])
-    if f"{stem}_bias" in given:
-        rows = rows + given[f"{stem}_bias"]
-    rows = rows.expand(*rows.shape[:3], len(scan.directions), -1)
-    sizes = index_sizes(scan, given)
-    made, start = {}, 0
-    for name in projection.names:
-        operand = next(o for o in scan.recurrence.operands if o.name == name)
-        shape = [source.shape[-1]] if operand.kind == "input" else [sizes[i] for i in operand.indices]
-        made[name] = rows[..., start : start + math.prod(shape)].reshape(*rows.shape[:4], *shape)
-        start += math.prod(shape)
-    return made
+def _own_indices(operand: CheckedOperand) -> tuple[str, ...]:
+    """The indices of an operand at one step: that of the label has been looked up."""
+    return operand.indices[1:] if _is_table(operand) else operand.indices
 
 
-def _scan(scan: CheckedScan, given: Mapping[str, Tensor], positions: Tensor) -> Tensor:
-    """The output of every direction in its own time, `(K, B, L, C)`."""
-    recurrence, indices = scan.recurrence, tuple(scan.recurrence.indices)
-    sizes = index_sizes(scan, given)
-    fixed: dict[str, Tensor] = {}
-    streams: dict[str, Sequence[Tensor]] = {}
-    for operand in recurrence.operands:
-        if operand.kind == "param":
-            value = given[operand.name] if operand.name not in scan.shared else given[operand.name][None]
-            fixed[operand.name] = _with_indices(value[:, None], operand.indices, indices)
-        else:
-            streams[operand.name] = _sequence(scan, operand, given[operand.name], positions, indices).unbind(0)
-    batch = next(given[name] for name in _maps(scan) if name in given).shape[0]
-    channels = _channels(scan, given)
-    states = {
-        equation.name: torch.zeros(1, dtype=torch.float64, device=positions.device).expand((1,) * (LEADING + len(indices)))
-        for equation in recurrence.equations
-        if isinstance(equation, StateUpdate)
-    }
-    outputs = []
-    for t in range(positions.shape[1]):
-        values = {**fixed, **{name: stream[t] for name, stream in streams.items()}, **states}
-        for equation in recurrence.equations:
-            if isinstance(equation, StateUpdate):
-                kept = evaluate(equation.decay, values, indices, sizes) * states[equation.name]
-                values[equation.name] = kept + evaluate(equation.drive, values, indices, sizes)
-                states[equation.name] = values[equation.name]
+def _is_table(operand: CheckedOperand) -> bool:
+    return operand.kind == "shared param" and operand.indices[:1] == ("label",)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Some orders at one size: the row of every step `(K, J)`, how many steps there are, and where they start anew `(K, J)`.
+
+    `given` names the order given at run time whose steps a direction's rows below L are.
+    """
+
+    rows: Tensor
+    lengths: tuple[int, ...]
+    restarts: Tensor
+    given: tuple[str | None, ...]
+
+    @property
+    def segments(self) -> Tensor:
+        return self.restarts.cumsum(1)
+
+
+class _Scan:
+    """One layer of a scan and the arguments of one call."""
+
+    def __init__(
+        self, scan: CheckedScan, axes: tuple[str, ...], given: Mapping[str, Tensor], layers: Mapping[str, Layer]
+    ) -> None:
+        self.scan, self.axes, self.given, self.layers = scan, axes, given, layers
+        self.recurrence, self.indices = scan.recurrence, tuple(scan.recurrence.indices)
+        self.sizes, self.count = index_sizes(scan, given), len(scan.directions)
+        maps = [given[name] for name in self.maps if name in given]
+        self.grid = tuple(int(n) for n in maps[0].shape[1 : 1 + len(axes)])
+        self.cells, self.batch, self.device = math.prod(self.grid), maps[0].shape[0], maps[0].device
+
+    # What there is.
+
+    @cached_property
+    def maps(self) -> tuple[str, ...]:
+        """The names of arguments that are maps; the others are parameters."""
+        return (*(o.name for o in self.recurrence.operands if o.kind in ("input", "shared")), *self.scan.inputs)
+
+    @cached_property
+    def orders(self) -> tuple[Order, ...]:
+        return tuple(Order(direction.text, self.axes, direction.order) for direction in self.scan.directions)
+
+    @cached_property
+    def tokens(self) -> dict[str, int]:
+        """How many tokens there are of each name: as many as the direction has that has the most."""
+        found: dict[str, int] = {}
+        for order in self.orders:
+            for name, count in order.tokens(*self.grid):
+                found[name] = max(count, found.get(name, 0))
+        return found
+
+    @cached_property
+    def pads(self) -> int:
+        return max(order.sequence(*self.grid).pads for order in self.orders)
+
+    @property
+    def count_rows(self) -> int:
+        return self.cells + sum(self.tokens.values()) + self.pads
+
+    @cached_property
+    def channels(self) -> int:
+        """All channels of the scan."""
+        kinds = {operand.name: operand.kind for operand in self.recurrence.operands}
+        for name in self.maps:
+            if name in self.given and kinds.get(name) != "shared":
+                return self.given[name].shape[-1]
+        operand = next(o for o in self.recurrence.operands if o.kind == "param")
+        if operand.name in self.scan.shared:
+            return self.given[operand.name].shape[0] * (self.count if self.scan.split else 1)
+        return self.given[operand.name].shape[0 if self.scan.split else 1]
+
+    @cached_property
+    def own_channels(self) -> list[range]:
+        """The channels of every direction."""
+        if self.scan.split is None:
+            return [range(self.channels)] * self.count
+        unit, ends = self.channels // sum(self.scan.split), [0]
+        for part in self.scan.split:
+            ends.append(ends[-1] + part * unit)
+        return [range(first, end) for first, end in pairwise(ends)]
+
+    @cached_property
+    def lanes(self) -> Tensor:
+        """`(K, C)`: the channel of the scan that each channel of a direction is."""
+        most = max(map(len, self.own_channels))
+        return torch.tensor([[own[min(i, len(own) - 1)] for i in range(most)] for own in self.own_channels], device=self.device)
+
+    # Where steps are.
+
+    def run(self, orders: Sequence[Order]) -> _Run:
+        """Tokens and pads are numbered as those of the directions."""
+        sequences = [order.sequence(*self.grid) for order in orders]
+        longest = max(1, *(sequence.steps for sequence in sequences)) if sequences else 1
+        rows = torch.zeros(len(orders), longest, dtype=torch.int64)
+        restarts = torch.zeros(len(orders), longest, dtype=torch.bool)
+        starts, following = {}, self.cells
+        for name, count in self.tokens.items():
+            starts[name], following = following, following + count
+        for k, sequence in enumerate(sequences):
+            named = [starts[name] + i for name, count in sequence.tokens for i in range(count)]
+            for t, row in enumerate(sequence.rows.tolist()):
+                rows[k, t] = row if 0 <= row < self.cells else named[row - self.cells] if row >= 0 else following - 1 - row
+            rows[k, sequence.steps :] = rows[k, sequence.steps - 1] if sequence.steps else 0
+            restarts[k, : sequence.steps] = torch.from_numpy(sequence.restarts)
+        lengths = tuple(sequence.steps for sequence in sequences)
+        return _Run(rows.to(self.device), lengths, restarts.to(self.device), tuple(order.given for order in orders))
+
+    @cached_property
+    def own(self) -> _Run:
+        return self.run(self.orders)
+
+    def run_of(self, name: str) -> _Run:
+        """Where an operand is read."""
+        along = self.scan.along.get(name)
+        if along is None:
+            return self.own
+        orders = (Order(along.text, self.axes, along.order),) * self.count
+        return self.own if orders == self.orders else self.run(orders)
+
+    @cached_property
+    def written(self) -> _Run:
+        ways = [direction.writes or direction for direction in self.scan.directions]
+        return self.run([Order(way.text, self.axes, way.order) for way in ways])
+
+    def rows_of(self, run: _Run) -> Tensor:
+        """`(B, K, J)`: the row of every step, with the orders given at run time."""
+        rows = run.rows.expand(self.batch, *run.rows.shape).clone()
+        for k, name in enumerate(run.given):
+            if name is not None:
+                order = self.given[name].to(torch.int64).to(self.device)
+                steps = rows[:, k]
+                rows[:, k] = torch.where(steps < self.cells, order.gather(1, steps.clamp(max=self.cells - 1)), steps)
+        return rows
+
+    @cached_property
+    def labels(self) -> Tensor:
+        """`(K, J)`: the label of every step."""
+        found = torch.full(self.own.rows.shape, LABELS.index("jump"), dtype=torch.int64)
+        moves = {(0, 1): "right", (0, -1): "left", (1, 0): "down", (-1, 0): "up"}
+        for k, rows in enumerate(self.own.rows.tolist()):
+            before: tuple[int, ...] | None = None
+            for t, row in enumerate(rows):
+                cell = self.cell(row) if row < self.cells else None
+                if t == 0 or self.own.restarts[k, t]:
+                    found[k, t] = LABELS.index("start")
+                elif cell is not None and before is not None:
+                    move = [now - then for now, then in zip((0, *cell), (0, *before), strict=True)]
+                    if not any(move[:-2]) and tuple(move[-2:]) in moves:
+                        found[k, t] = LABELS.index(moves[move[-2], move[-1]])
+                before = cell
+        return found.to(self.device)
+
+    def cell(self, index: int) -> tuple[int, ...]:
+        coordinates = []
+        for length in reversed(self.grid):
+            index, coordinate = divmod(index, length)
+            coordinates.append(coordinate)
+        return tuple(reversed(coordinates))
+
+    # From maps to sequences `(J, K, B, C or 1, …)`.
+
+    def packed(self, name: str) -> Tensor:
+        """A map as rows: cells, tokens, zeros for pads."""
+        value = self.given[name].flatten(1, len(self.grid))
+        first = name == self.scan.inputs[0]
+        parts = [value, *(self.given[token if first else f"{name}_{token}"] for token in self.tokens)]
+        return torch.cat([*parts, value.new_zeros(self.batch, self.pads, *value.shape[2:])], 1)
+
+    def gathered(self, rows: Tensor, run: _Run, own: bool) -> Tensor:
+        """`(B, rows, …)`, or `(B, rows, K, …)` if each direction has its own, in time: `(J, K, B, …)`."""
+        image = torch.arange(self.batch, device=self.device)[:, None, None]
+        direction = torch.arange(run.rows.shape[0], device=self.device)[None, :, None]
+        picked = rows[image, self.rows_of(run), direction] if own else rows[image, self.rows_of(run)]
+        return picked.movedim(2, 0).movedim(2, 1)
+
+    def with_own_channels(self, sequence: Tensor) -> Tensor:
+        """`(J, K, B, all channels)` to the channels of each direction."""
+        if self.scan.split is None:
+            return sequence
+        lanes = self.lanes[: sequence.shape[1], None].expand(*sequence.shape[1:3], -1)
+        return sequence.gather(-1, lanes.expand(sequence.shape[0], *lanes.shape))
+
+    def placed(self, sequence: Tensor, run: _Run) -> list[Tensor]:
+        """The sequence of every direction on the grid, `(B, rows, C)`: visits of a row add up, and others are 0."""
+        rows, made = self.rows_of(run), []
+        for k, length in enumerate(run.lengths):
+            steps = sequence[:length, k].movedim(0, 1)
+            index = rows[:, k, :length, None].expand(steps.shape)
+            made.append(steps.new_zeros(self.batch, self.count_rows, steps.shape[-1]).scatter_add(1, index, steps))
+        return made
+
+    def sequence(self, name: str, run: _Run) -> Tensor:
+        """An input of the scan or of the operator in time, `(J, K, B, C, …)`, convolved if it is the one that is."""
+        if self.scan.conv is None or name != self.scan.inputs[0]:
+            kinds = {operand.name: operand.kind for operand in self.recurrence.operands}
+            own = kinds.get(name) == "shared" or name in self.scan.projected
+            made = self.gathered(self.packed(name), run, own)
+            return made if own else self.with_own_channels(made)
+        along, read = self.convolved_along or self.own, self.convolved_along or self.run_of(name)
+        made = self.convolved(self.with_own_channels(self.gathered(self.packed(name), read, False)), along)
+        return made if run is along else self.gathered(torch.stack(self.placed(made, along), 2), run, True)
+
+    def is_convolved(self, name: str) -> bool:
+        """Whether it is the input that is convolved in the time of every direction."""
+        return self.scan.conv is not None and name == self.scan.inputs[0] and self.convolved_along is None
+
+    @cached_property
+    def convolved_along(self) -> _Run | None:
+        """The order that the first input is convolved along; None in the time of the directions, and where that is the same."""
+        assert self.scan.conv is not None
+        along = self.scan.conv.along
+        if along is None or (self.scan.inputs[0] not in self.scan.along and all(along.order == o.checked for o in self.orders)):
+            return None
+        return self.run([Order(along.text, self.axes, along.order)] * self.count)
+
+    def convolved(self, x: Tensor, run: _Run) -> Tensor:
+        """Causal, one filter a channel, then silu; what was before a restart counts as zero."""
+        assert self.scan.conv is not None
+        weight, total = self.parameter("conv_weight"), self.parameter("conv_bias")
+        steps, segments = torch.arange(len(x), device=self.device), run.segments
+        for age in range(self.scan.conv.width):
+            then = (steps - age).clamp(min=0)
+            seen = (steps >= age) & (segments == segments[:, then])
+            total = total + weight[..., self.scan.conv.width - 1 - age] * x[then] * seen.T[:, :, None, None]
+        return functional.silu(total)
+
+    def parameter(self, name: str) -> Tensor:
+        """`(K, 1, C, …)`, or 1 in place of K."""
+        value = self.given[name]
+        common = name in self.scan.shared or (name.startswith("conv_") and "conv" in self.scan.shared)
+        if common:
+            return value[None, None]
+        return (value if self.scan.split is None else value[self.lanes])[:, None]
+
+    def projected(self, projection: Projection, number: int, name: str) -> Tensor:
+        """What a projection makes of its source in the time of `name`, `(J, K, B, C, …)`."""
+        stem = "project" if number == 0 else f"project_{number}"
+        weight, bias, single = self.given[f"{stem}_weight"], self.given.get(f"{stem}_bias"), "project" in self.scan.shared
+        if single:
+            weight = weight[None].expand(self.count, *weight.shape)
+        elif self.scan.split is not None:
+            weight = torch.stack([weight[:, lanes] for lanes in self.lanes])
+        if self.scan.split is not None and not single:
+            real = [[i < len(own) for i in range(self.lanes.shape[1])] for own in self.own_channels]
+            weight = weight * torch.tensor(real, device=self.device)[:, None]
+        rows = torch.einsum("jkbc,krc->jkbr", self.sequence(projection.source, self.run_of(name)), weight)
+        rows = rows if bias is None else rows + (bias if single else bias[:, None])
+        start = 0
+        for made in projection.names:
+            operand = next(o for o in self.recurrence.operands if o.name == made)
+            shape = [self.channels] if operand.kind == "input" else [self.sizes[i] for i in operand.indices]
+            width = math.prod(shape)
+            if made == name:
+                return rows[..., start : start + width].reshape(*rows.shape[:3], *shape)
+            start += width
+        raise KeyError(name)
+
+    def stream(self, operand: CheckedOperand) -> Tensor:
+        """An operand in time, `(J, K, B, C, indices …)`."""
+        own = _own_indices(operand)
+        if _is_table(operand):
+            table = self.given[operand.name]
+            if operand.name in self.scan.shared:
+                looked_up = table[self.labels]
             else:
-                values[equation.name] = evaluate(equation.value, values, indices, sizes)
-        readout = values[recurrence.readout].reshape(values[recurrence.readout].shape[:LEADING])
-        outputs.append(readout.expand(positions.shape[0], batch, channels))
-    return torch.stack(outputs, 2)
+                looked_up = torch.stack([table[k, labels] for k, labels in enumerate(self.labels)])
+            return _with_indices(looked_up.movedim(1, 0)[:, :, None, None], own, self.indices)
+        for number, projection in enumerate(self.scan.projections):
+            if operand.name in projection.names and operand.name not in self.given:
+                made = self.projected(projection, number, operand.name)
+                break
+        else:
+            made = self.sequence(operand.name, self.own if self.is_convolved(operand.name) else self.run_of(operand.name))
+        return _with_indices(made.unsqueeze(3) if operand.kind == "shared" else made, own, self.indices)
 
+    # The scan.
 
-def _channels(scan: CheckedScan, given: Mapping[str, Tensor]) -> int:
-    for operand in scan.recurrence.operands:
-        if operand.kind == "input":
-            return given[operand.name].shape[-1]
-        if operand.kind == "param":
-            return given[operand.name].shape[0 if operand.name in scan.shared else 1]
-    raise ValueError("nothing says how many channels there are")
+    def fixed(self) -> dict[str, Tensor]:
+        """The parameters, `(K, 1, C, indices …)`."""
+        found = {}
+        for operand in self.recurrence.operands:
+            if operand.kind == "param":
+                value = self.parameter(operand.name)
+            elif operand.kind == "shared param" and not _is_table(operand):
+                value = self.given[operand.name]
+                value = (value[None] if operand.name in self.scan.shared else value)[:, None, None]
+            else:
+                continue
+            found[operand.name] = _with_indices(value, operand.indices, self.indices)
+        return found
 
+    def outputs(self) -> Tensor:
+        """The output of every direction in its own time, `(J, K, B, C)`."""
+        fixed, run = self.fixed(), self.own
+        streams = {
+            operand.name: self.stream(operand).unbind(0)
+            for operand in self.recurrence.operands
+            if operand.kind in ("input", "shared") or _is_table(operand)
+        }
+        shape = (1,) * (LEADING + len(self.indices))
+        zero = torch.zeros(shape, dtype=torch.float64, device=self.device)
+        states = {equation.name: zero for equation in self.recurrence.equations if isinstance(equation, StateUpdate)}
+        outputs = []
+        for t in range(run.rows.shape[1]):
+            if run.restarts[:, t].any():
+                anew = run.restarts[:, t].reshape(-1, *shape[1:])
+                states = {name: torch.where(anew, zero, state) for name, state in states.items()}
+            values = {**fixed, **{name: stream[t] for name, stream in streams.items()}, **states}
+            for equation in self.recurrence.equations:
+                if isinstance(equation, StateUpdate):
+                    kept = evaluate(equation.decay, values, self.indices, self.sizes) * states[equation.name]
+                    values[equation.name] = kept + evaluate(equation.drive, values, self.indices, self.sizes)
+                    states[equation.name] = values[equation.name]
+                else:
+                    values[equation.name] = evaluate(equation.value, values, self.indices, self.sizes)
+            readout = values[self.recurrence.readout].reshape(values[self.recurrence.readout].shape[:LEADING])
+            outputs.append(readout.expand(self.count, self.batch, self.lanes.shape[1]))
+        return torch.stack(outputs)
 
-def _own(scan: CheckedScan, operand: CheckedOperand) -> bool:
-    """Whether each direction has its own of a map."""
-    return operand.kind == "shared" or operand.name in scan.projected
-
-
-def _sequence(scan: CheckedScan, operand: CheckedOperand, value: Tensor, positions: Tensor, indices: tuple[str, ...]) -> Tensor:
-    """A map in the time of every direction, `(L, K, B, C, indices …)`."""
-    cells = value.flatten(1, 2)
-    if _own(scan, operand):
-        gathered = torch.stack([cells[:, steps, k] for k, steps in enumerate(positions)])
-    else:
-        gathered = torch.stack([cells[:, steps] for steps in positions])
-    if operand.kind == "shared":
-        gathered = gathered.unsqueeze(3)
-    return _with_indices(gathered.movedim(2, 0), operand.indices, indices)
+    def result(self) -> Any:
+        placed = self.placed(self.outputs(), self.written)
+        if self.scan.split is not None:
+            merged = torch.cat([part[..., : len(own)] for part, own in zip(placed, self.own_channels, strict=True)], -1)
+        else:
+            maps = {name: self.packed(name) for name in self.scan.inputs if name in self.given}
+            weight = self.given.get("merge_weight")
+            merged = merge(self.scan.merge, torch.stack(placed), maps, self.layers, self.cells, weight)
+        parts = merged.split([self.cells, *self.tokens.values(), self.pads], 1)
+        y = parts[0].reshape(self.batch, *self.grid, merged.shape[-1])
+        return (y, *parts[1:-1]) if self.tokens else y
 
 
 def _with_indices(value: Tensor, own: tuple[str, ...], indices: tuple[str, ...]) -> Tensor:
@@ -165,65 +410,3 @@ def _with_indices(value: Tensor, own: tuple[str, ...], indices: tuple[str, ...])
         if index not in own:
             value = value.unsqueeze(front + place)
     return value
-
-
-def evaluate(expr: Expr, values: Mapping[str, Tensor], indices: tuple[str, ...], sizes: Mapping[str, int]) -> Tensor:
-    """An expression of a recurrence; `values` and the result have one last dimension for each of `indices`."""
-
-    def value_of(expr: Expr) -> Tensor:
-        match expr:
-            case Number(value):
-                like = next(iter(values.values()))
-                return torch.full((1,) * (LEADING + len(indices)), float(value), dtype=like.dtype, device=like.device)
-            case Name(name):
-                return values[name]
-            case Negative(operand):
-                return -value_of(operand)
-            case Binary(sign, left, right):
-                return OPERATORS[sign](value_of(left), value_of(right))  # type: ignore[no-any-return]
-            case Call(function, arguments):
-                return FUNCTIONS[function](*(value_of(argument) for argument in arguments))
-            case Sum(index, body):
-                place = LEADING + indices.index(index)
-                total = value_of(body)
-                count = sizes[index] if total.shape[place] == 1 else 1
-                return total.sum(place, keepdim=True) * count
-            case _:
-                assert_never(expr)
-
-    return value_of(expr)
-
-
-def merge(rule: Expr | str, outputs: Tensor, maps: Mapping[str, Tensor]) -> Tensor:
-    """The merge of the directions' outputs `(K, B, L, C)` in grid order; `maps` are the inputs it may read."""
-
-    def value_of(expr: Expr, bound: Mapping[str, int]) -> Tensor:
-        match expr:
-            case Number(value):
-                return outputs.new_tensor(float(value))
-            case Name("y", (Number(direction),)):
-                return outputs[int(direction)]
-            case Name("y", (Name(counter),)):
-                return outputs[bound[counter]]
-            case Name(name):
-                return maps[name]
-            case Negative(operand):
-                return -value_of(operand, bound)
-            case Binary(sign, left, right):
-                return OPERATORS[sign](value_of(left, bound), value_of(right, bound))  # type: ignore[no-any-return]
-            case Call(function, arguments):
-                return FUNCTIONS[function](*(value_of(argument, bound) for argument in arguments))
-            case Sum(index, body):
-                return torch.stack([value_of(body, {**bound, index: k}) for k in range(len(outputs))]).sum(0)
-            case _:
-                assert_never(expr)
-
-    match rule:
-        case "sum":
-            return outputs.sum(0)
-        case "mean":
-            return outputs.mean(0)
-        case str():
-            raise ValueError(f"no merge {rule}")
-        case _:
-            return value_of(rule, {}).expand(outputs.shape[1:])

@@ -6,33 +6,109 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from scanlang.check.program import LABELS, CheckedScan, Use
+from scanlang.check.sizes import evaluate_size
+from scanlang.graph.interpret import token_argument
+from scanlang.graph.scan_graph import ScanGraph
+from scanlang.graph.step import Operand
+from scanlang.graph.step_rewrites import CONV_BIAS, MERGE_WEIGHT, RESTART, conv_parameters, convolved, is_weighted
+from scanlang.program import Program
+from scanlang.syntax.nodes import Name
 
 if TYPE_CHECKING:
     from scanlang.codegen.op import CompiledScan
 
+Shape = tuple[int, ...]
+Grid = tuple[int, ...]
+
 
 def open_sizes(op: CompiledScan) -> tuple[str, ...]:
     """The sizes that a scan leaves open: read off its arguments at each call."""
-    labels = dict.fromkeys(label for argument in op.signature.arguments for label in argument.labels)
+    step = op.graph.step
+    labels = dict.fromkeys(step.sizes[index] for operand in step.operands for index in operand.indices)
     return tuple(label for label in labels if label not in op.signature.fixed)
 
 
-def argument_shapes(
-    op: CompiledScan, grid: tuple[int, int], batch: int, channels: int, sizes: Mapping[str, int]
-) -> dict[str, tuple[int, ...]]:
-    """The shape of every argument of a scan."""
-    letters = {"B": batch, "H": grid[0], "W": grid[1], "K": op.signature.directions, "C": channels}
+def argument_shapes(op: CompiledScan, grid: Grid, batch: int, channels: int, sizes: Mapping[str, int]) -> dict[str, Shape]:
+    """The shape of every argument of a scan, orders given at run time apart."""
     known = {label: 2 + place for place, label in enumerate(open_sizes(op))} | dict(sizes) | dict(op.signature.fixed)
-    return {
-        argument.name: tuple(letters[d] if isinstance(d, str) else known[d[0]] for d in argument.dimensions)
-        for argument in op.signature.arguments
-    }
+    return _Shapes(op.graph, grid, batch, channels, known).all()
+
+
+class _Shapes:
+    """Read off the scan graph, so that a mistake in the operator's own account of its arguments is seen."""
+
+    def __init__(self, graph: ScanGraph, grid: Grid, batch: int, channels: int, sizes: Mapping[str, int]) -> None:
+        self.graph, self.grid, self.batch, self.channels, self.sizes = graph, grid, batch, channels, sizes
+
+    def all(self) -> dict[str, Shape]:
+        maps, shapes = dict[str, Shape](), dict[str, Shape]()
+        for operand in self.graph.step.operands:
+            name = self.before_conv(operand.name)
+            if name in self.graph.inputs() or name != operand.name:
+                maps[name] = shapes[name] = self.of_map(operand, name)
+            else:
+                shapes |= self.of_parameter(operand)
+        if any(operand.name == convolved(self.graph.scan_inputs[0]) for operand in self.graph.step.operands):
+            shapes |= self.of_conv()
+        for name in self.graph.merge_inputs:
+            maps[name] = shapes[name] = (*self.grid, self.channels)
+        shapes |= {name: (self.batch, *shape) for name, shape in maps.items()}
+        for token, count in self.graph.traversal.at(self.grid).tokens:
+            for name, shape in maps.items():
+                shapes[token_argument(self.graph, name, token)] = (self.batch, count, *shape[len(self.grid) :])
+        return shapes
+
+    def before_conv(self, name: str) -> str:
+        """The input that the caller gives for one that is convolved before the scan."""
+        first = self.graph.scan_inputs[0]
+        return first if name == convolved(first) else name
+
+    def of_map(self, operand: Operand, name: str) -> Shape:
+        own = name == operand.name and self.graph.inputs()[name].per_direction
+        last = (self.channels,) if operand.kind == "input" else self.extents(operand.indices)
+        return (*self.grid, *((self.graph.directions,) if own else ()), *last)
+
+    def of_parameter(self, operand: Operand) -> dict[str, Shape]:
+        graph, name, last = self.graph, operand.name, self.extents(operand.indices)
+        front = () if name in graph.shared else (graph.directions,)
+        if name == RESTART:
+            return {}
+        if name == MERGE_WEIGHT and is_weighted(graph.step):
+            return {name: front}
+        if graph.conv is not None and name in conv_parameters(graph.conv.width):
+            return self.of_conv()
+        if name in graph.labelled:
+            return {name: (*front, len(LABELS), *last)}
+        if name in graph.channelless:
+            return {name: (*front, *last)}
+        return {name: (*self.of_channels(name in graph.shared), *last)}
+
+    def of_conv(self) -> dict[str, Shape]:
+        assert self.graph.conv is not None
+        front = self.of_channels("conv" in self.graph.shared)
+        return {"conv_weight": (*front, self.graph.conv.width), CONV_BIAS: front}
+
+    def of_channels(self, shared: bool) -> Shape:
+        """The first dimensions of a parameter of every channel."""
+        if self.graph.split is not None:
+            return (self.channels // self.graph.directions,) if shared else (self.channels,)
+        return (self.channels,) if shared else (self.graph.directions, self.channels)
+
+    def extents(self, indices: tuple[str, ...]) -> Shape:
+        return tuple(self.sizes[self.graph.step.sizes[index]] for index in indices)
+
+
+def given_orders(graph: ScanGraph) -> tuple[str, ...]:
+    """The names of the orders that are given at run time."""
+    return tuple(dict.fromkeys(order.given for order in graph.traversal.numbered if order.given is not None))
 
 
 def draw_inputs(
     op: CompiledScan,
-    grid: tuple[int, int],
+    grid: Grid,
     *,
     batch: int = 2,
     channels: int = 3,
@@ -49,7 +125,8 @@ def draw_inputs(
     >>> y = op(**draw_inputs(op, (5, 7), batch=2, channels=3, seed=1))
 
     `sizes` gives sizes that the program leaves open (`{"rank": 2}`); `dtype` may be per name; without `contiguous`, every
-    tensor is a strided view into a larger one with its dimensions stored in another order.
+    tensor is a strided view into a larger one with its dimensions stored in another order. Orders given at run time are
+    permutations at random, one for each image. What a merge calls is not among them: see `draw_layers`.
     """
     generator = torch.Generator().manual_seed(seed)
     shapes = argument_shapes(op, grid, batch, channels, sizes or {})
@@ -59,11 +136,64 @@ def draw_inputs(
         wanted = dtype if isinstance(dtype, torch.dtype) else dtype.get(name, torch.float32)
         value = value.to(wanted).to(device)
         made[name] = value if contiguous else _strided(value)
+    cells = torch.Size(grid).numel()
+    for name in given_orders(op.graph):
+        keys = torch.rand(batch, cells, generator=generator, dtype=torch.float64)
+        made[name] = keys.argsort(1).to(device)
     return made
+
+
+def draw_layers(
+    program: Program,
+    scan: str | None = None,
+    layer: int = 0,
+    *,
+    channels: int = 3,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    device: str = "cpu",
+) -> dict[str, nn.Module]:
+    """The layers that a scan's merge calls, by name, with weights from a seed.
+
+    >>> y = op(**draw_inputs(op, (5, 7)), **draw_layers(program))
+    """
+    checked = program.checked.scans[program.scan_name(scan)].at_layer(layer)
+    generator, sizes, made = torch.Generator().manual_seed(seed), _formals(checked, channels), dict[str, nn.Module]()
+    for use in checked.uses:
+        module = _layer(use, sizes)
+        for parameter in module.parameters():
+            nn.init.uniform_(parameter, -1.0, 1.0, generator=generator)
+        made[use.name] = module.to(dtype).to(device)
+    return made
+
+
+def _formals(scan: CheckedScan, channels: int) -> dict[str, int]:
+    """The sizes of a scan: the first one are the channels, the others have their defaults, or are 2."""
+    sizes: dict[str, int] = {}
+    for place, formal in enumerate(scan.formals):
+        default = 2 if formal.default is None else int(evaluate_size(formal.default, sizes))
+        sizes[formal.label] = channels if place == 0 else default
+    return sizes
+
+
+def _layer(use: Use, sizes: Mapping[str, int]) -> nn.Module:
+    arguments = [int(evaluate_size(argument, sizes)) for argument in use.arguments]
+    bias = use.keywords.get("bias")
+    match use.layer:
+        case "linear":
+            return nn.Linear(arguments[0], arguments[1], bias=not (isinstance(bias, Name) and bias.name == "false"))
+        case "layer_norm":
+            return nn.LayerNorm(arguments)
+        case "rms_norm":
+            return nn.RMSNorm(arguments, eps=1e-6)
+        case _:
+            raise ValueError(f"no layer {use.layer}")
 
 
 def _strided(value: Tensor) -> Tensor:
     """The same values in every other element of a larger tensor, dimensions stored the other way round."""
+    if value.ndim == 0:
+        return value
     backwards: Sequence[int] = range(value.ndim - 1, -1, -1)
     shape = [value.shape[axis] for axis in backwards]
     room = torch.full((*shape[:-1], 2 * shape[-1] + 1), float("nan"), dtype=value.dtype, device=value.device)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from operator_checks import assert_same_bits, operator, results
-from triton_checks import Case, check, cross, gated, gated_loop, selective_loop
+from triton_checks import Case, check, cross, gated, gated_loop, mean, selective_loop
 
 from scanlang.codegen.schedule import Schedule
 from scanlang.testing import draw_inputs
@@ -18,8 +18,8 @@ DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 
 
 def case(grid: tuple[int, int], channels: int, state: int, rank: int, dtype: torch.dtype, batch: int = 2) -> Case:
-    kernels, orders = cross(state=state, rank=rank)
-    return Case(kernels, orders, selective_loop, lambda y: y.sum(0), grid, channels, None, dtype, batch)
+    kernels, traversal = cross(state=state, rank=rank)
+    return Case(kernels, traversal, selective_loop, grid, channels, dtype=dtype, batch=batch)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d)[6:])
@@ -50,8 +50,8 @@ def test_schedules(addressing: str, merge: str, lanes: int) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d)[6:])
 def test_a_second_recurrence(dtype: torch.dtype) -> None:
-    kernels, orders = gated()
-    check(Case(kernels, orders, gated_loop, lambda y: y.sum(0) / 2, (14, 20), 96, None, dtype), "cuda")
+    kernels, traversal = gated()
+    check(Case(kernels, traversal, gated_loop, (14, 20), 96, merge=mean, dtype=dtype), "cuda")
 
 
 def test_cpu_and_gpu_agree() -> None:

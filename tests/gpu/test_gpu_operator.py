@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from operator_checks import PROGRAMS, assert_same_bits, check, check_torch_compile, opcheck, operator, program, results
+from operator_checks import assert_same_bits, check, check_torch_compile, opcheck, operator, program, results
+from operator_programs import FEATURES, PROGRAMS, SIZES, VOLUMES
 
 import scanlang
 from scanlang.testing import TOLERANCES, assert_close, assert_matches_reference, draw_inputs
@@ -20,9 +21,14 @@ def short(value: object) -> str:
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value).removeprefix("torch.")
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [*PROGRAMS, *FEATURES])
 def test_matches_reference(name: str) -> None:
     check(name, (9, 11), device="cuda", channels=35)
+
+
+@pytest.mark.parametrize("name", VOLUMES)
+def test_grids_of_any_number_of_axes(name: str) -> None:
+    check(name, SIZES[name], device="cuda", channels=35)
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=short)
@@ -78,7 +84,7 @@ def test_expanded_gradients(name: str) -> None:
         assert torch.equal(leaves[0][argument].grad, leaves[1][argument].grad), argument
 
 
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", [*MAIN, "split-parts", "conv-along", "reset-conv", "tokens", "twice", "labels", "given-two"])
 def test_same_bits_on_a_second_run(name: str) -> None:
     op = operator(name)
     tensors = draw_inputs(op, (28, 28), device="cuda", batch=4, channels=96)
@@ -87,7 +93,7 @@ def test_same_bits_on_a_second_run(name: str) -> None:
         assert_same_bits(expected, results(op, tensors))
 
 
-@pytest.mark.parametrize("name", MAIN)
+@pytest.mark.parametrize("name", [*MAIN, "split-parts", "conv", "reset", "tokens", "pads", "twice", "labels", "given-two"])
 def test_the_gpu_agrees_with_the_cpu_at_full_size(name: str) -> None:
     """56 × 56, where the reference would take minutes: the CPU backend was compared with it on its own."""
     op = operator(name)
@@ -104,7 +110,7 @@ def test_types_may_be_mixed() -> None:
     assert_matches_reference(op, program("cross"), draw_inputs(op, (6, 5), dtype=mixed, device="cuda"))
 
 
-@pytest.mark.parametrize("name", ["cross", "gated", "merge-z", "projected-channels"])
+@pytest.mark.parametrize("name", ["cross", "gated", "merge-z", "projected-channels", "given-two", "tokens", "split-uneven"])
 def test_opcheck(name: str) -> None:
     opcheck(name, device="cuda")
 
@@ -113,7 +119,7 @@ def test_opcheck_of_bfloat16() -> None:
     opcheck("cross", device="cuda", dtype=torch.bfloat16)
 
 
-@pytest.mark.parametrize("name", ["cross", "gated", "merge-z"])
+@pytest.mark.parametrize("name", ["cross", "gated", "merge-z", "given-two", "mean-of-cells", "conv-along-pads", "labels"])
 def test_torch_compile(name: str) -> None:
     check_torch_compile(name, "inductor", device="cuda")
 
@@ -131,16 +137,23 @@ def test_autocast() -> None:
     assert mapped.dtype == result.dtype == torch.bfloat16
 
 
-def test_module_and_graph_capture() -> None:
-    core = scanlang.Scan2d(program("cross"), channels=96).cuda()
+@pytest.mark.parametrize("name", ["cross", "module-pads-conv", "module-twice-conv", "module-labels", "module-two-phases"])
+def test_module_and_graph_capture(name: str) -> None:
+    core = scanlang.Scan2d(program(name), channels=96).cuda()
     x = torch.randn(2, 14, 14, 96, device="cuda")
-    expected = core(x).detach()
+    tokens = {token: torch.randn(2, count, 96, device="cuda") for token, count in core.op.graph.traversal.at((14, 14)).tokens}
+
+    def run() -> torch.Tensor:
+        made = core(x, **tokens)
+        return made[0] if tokens else made
+
+    expected = run().detach()
     graph = torch.cuda.CUDAGraph()
     with torch.no_grad():
-        core(x)
+        run()
         torch.cuda.synchronize()
         with torch.cuda.graph(graph):
-            captured = core(x)
+            captured = run()
     captured.fill_(float("nan"))
     graph.replay()
     assert torch.equal(captured, expected)
@@ -156,6 +169,18 @@ def test_on_a_stream_of_its_own() -> None:
         found = results(op, tensors)
     stream.synchronize()
     assert_same_bits(expected, found)
+
+
+def test_orders_are_checked_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    op = operator("given")
+    tensors = draw_inputs(op, (3, 4), device="cuda")
+    wrong = {**tensors, "mine": torch.full_like(tensors["mine"], 12)}
+    op(**wrong)  # what it reads is in the map
+    torch.cuda.synchronize()
+    monkeypatch.setenv("SCANLANG_DEBUG", "1")
+    op(**tensors)
+    with pytest.raises(scanlang.ScanError, match="step 0 visits cell 12"):
+        op(**wrong)
 
 
 def test_wrong_device() -> None:

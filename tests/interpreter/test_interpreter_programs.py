@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from operator_checks import HARD_NAMES, program_with_name, through
+from operator_checks import program_with_name, through
+from operator_programs import HARD_NAMES
 
 import scanlang
 from scanlang.codegen.gpu.run_triton import TritonScan

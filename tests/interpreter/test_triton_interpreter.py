@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 import torch
-from operator_checks import PROGRAMS, assert_same_bits, operator
-from torch import Tensor
-from triton_checks import Case, check, cross, gated, gated_loop, selective_loop
+from operator_checks import assert_same_bits, call, check_pads_of_a_merge, draw, operator
+from operator_programs import FEATURES, PROGRAMS
+from triton_checks import Case, check, cross, gated, gated_loop, mean, selective_loop
 
-from scanlang.codegen.executable import Executable
 from scanlang.codegen.gpu.run_triton import TritonScan
-from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.codegen.run_torch import TorchScan
 from scanlang.codegen.schedule import Schedule
-from scanlang.testing import draw_inputs
 
 
 def selective(grid: tuple[int, int] = (4, 6), channels: int = 5, dtype: torch.dtype = torch.float64, **sizes: int) -> Case:
-    kernels, orders = cross(**sizes)  # type: ignore[arg-type]
     schedule = Schedule("nest", "partials", 32, 2, 2)
-    return Case(kernels, orders, selective_loop, lambda y: y.sum(0), grid, channels, schedule, dtype)
+    return Case(*cross(**sizes), selective_loop, grid, channels, schedule=schedule, dtype=dtype)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("merge", ["partials", "turns"])
@@ -62,34 +56,31 @@ def test_words_of_16_and_32_bit_numbers(dtype: torch.dtype, rank: int) -> None:
 
 
 def test_a_snake_changes_its_stride_from_run_to_run() -> None:
-    kernels, orders = cross("zigzags, reverse(zigzags)")
-    check(Case(kernels, orders, selective_loop, lambda y: y.sum(0), (3, 4), 5, Schedule("nest", "partials", 32, 2, 2)))
+    schedule = Schedule("nest", "partials", 32, 2, 2)
+    check(Case(*cross("zigzags, reverse(zigzags)"), selective_loop, (3, 4), 5, schedule=schedule))
 
 
 @pytest.mark.parametrize("merge", ["partials", "turns"])
 def test_mean(merge: str) -> None:
-    kernels, orders = cross("rows, columns, reverse(rows)", merge="mean")
-    check(Case(kernels, orders, selective_loop, lambda y: y.mean(0), (2, 4), 3, Schedule("nest", merge, 32, 2, 2)))  # type: ignore[arg-type]
+    made = cross("rows, columns, reverse(rows)", merge="mean")
+    check(Case(*made, selective_loop, (2, 4), 3, mean, Schedule("nest", merge, 32, 2, 2)))  # type: ignore[arg-type]
 
 
 def test_one_direction_writes_its_result_itself() -> None:
-    kernels, orders = cross("columns")
-    check(Case(kernels, orders, selective_loop, lambda y: y.sum(0), (2, 4), 3, Schedule("nest", "partials", 32, 2, 2)))
+    check(Case(*cross("columns"), selective_loop, (2, 4), 3, schedule=Schedule("nest", "partials", 32, 2, 2)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=lambda d: str(d)[6:])
 def test_a_second_recurrence(dtype: torch.dtype) -> None:
-    kernels, orders = gated()
-    schedule = Schedule("nest", "partials", 32, 4, 2)
-    check(Case(kernels, orders, gated_loop, lambda y: y.sum(0) / 2, (2, 6), 5, schedule, dtype))
+    check(Case(*gated(), gated_loop, (2, 6), 5, mean, Schedule("nest", "partials", 32, 4, 2), dtype))
 
 
 def test_an_empty_batch() -> None:
     case = selective()
-    kernels, orders = case.kernels, case.orders
+    kernels = case.kernels
     arrays = {s.name: torch.zeros(0, 24, *((5,) if s.lanes else (4, s.width))) for s in kernels.streams}
     arrays |= {p.name: torch.ones(4, 5, p.width) for p in kernels.parameters}
-    scan = TritonScan(kernels, orders)
+    scan = TritonScan(kernels, case.traversal)
     result, saved = scan.forward(arrays, (4, 6), True)
     gradients = scan.backward(torch.zeros(0, 24, 5), saved, arrays, (4, 6))
     assert result.shape == (0, 24, 5)
@@ -102,32 +93,26 @@ def test_unaligned_arrays_are_copied() -> None:
     arrays |= {p.name: torch.randn(4, 5, p.width) for p in case.kernels.parameters}
     shifted = {name: torch.cat([a.new_zeros(1), a.flatten()])[1:].view(a.shape) for name, a in arrays.items()}
     assert any(a.data_ptr() % 16 for a in shifted.values())
-    scan = TritonScan(case.kernels, case.orders)
+    scan = TritonScan(case.kernels, case.traversal)
     assert torch.equal(scan.forward(shifted, case.grid, False)[0], scan.forward(arrays, case.grid, False)[0])
 
 
 def test_the_chunk_is_what_is_saved() -> None:
     case = selective((5, 7), state=3)
-    scan = TritonScan(case.kernels, case.orders)
+    scan = TritonScan(case.kernels, case.traversal)
     arrays = {s.name: torch.zeros(1, 35, *((5,) if s.lanes else (4, s.width))) for s in case.kernels.streams}
     arrays |= {p.name: torch.zeros(4, 5, p.width) for p in case.kernels.parameters}
     states = scan.forward(arrays, (5, 7), True)[1].states
     assert states.shape == (1, 4, -(-35 // scan.chunk((5, 7))), 3, 5)
 
 
-def executed(kind: type[TritonScan] | type[TorchScan], name: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    op = operator(name)
-    given = [tensors[argument] for argument in op.arguments]
-    executable: Executable = kind(lower_to_kernels(op.graph, op.signature.check(given)), op.graph.orders)
-    grid, arrays = op.grid(given), op.flatten(given)
-    result, saved = executable.forward(arrays, grid, True)
-    cotangent = torch.randn(result.shape, generator=torch.Generator().manual_seed(0)).to(result.dtype)
-    return {"": result, **executable.backward(cotangent, saved, arrays, grid)}
-
-
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("name", [*PROGRAMS, *FEATURES])
 def test_programs_agree_with_torch(name: str) -> None:
-    tensors = draw_inputs(operator(name), (3, 4), dtype=torch.float64, batch=1, channels=3, seed=5)
-    wanted = executed(TorchScan, name, tensors)
-    for key, value in executed(TritonScan, name, tensors).items():
+    called = call(operator(name), draw(name, (3, 4), dtype=torch.float64, batch=1, channels=3, seed=5))
+    wanted = called.run(TorchScan)
+    for key, value in called.run(TritonScan).items():
         torch.testing.assert_close(value.reshape(wanted[key].shape), wanted[key], rtol=1e-10, atol=1e-11, msg=key)
+
+
+def test_what_a_merge_makes_of_pads_reaches_nothing() -> None:
+    check_pads_of_a_merge(TritonScan)

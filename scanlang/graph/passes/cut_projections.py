@@ -1,11 +1,11 @@
-"""Leave the projections to the module: what they make becomes an input of the scan, in grid order."""
+"""Leave the projections to the caller: what they make becomes an input of the scan, in grid order."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from scanlang.graph.passes.drop_dead import drop_dead
-from scanlang.graph.scan_graph import Input, Node, Pick, ScanGraph
+from scanlang.graph.scan_graph import OWN, Gather, Input, Node, Pick, Recur, ScanGraph, gather_key
 
 
 def cut_projections(graph: ScanGraph) -> ScanGraph:
@@ -13,7 +13,7 @@ def cut_projections(graph: ScanGraph) -> ScanGraph:
     Before:  input x → project → pick B → gather k → recur k
     After:   input B (one per direction) → gather k → recur k
 
-    Wants projections in grid order (`hoist_projections`). This is the graph that becomes one fused operator.
+    What is projected in a direction's time, after a convolution, is gathered from such an input too.
     """
     kinds = {operand.name: operand for operand in graph.step.operands}
     nodes: dict[str, Node] = dict(graph.nodes)
@@ -25,6 +25,17 @@ def cut_projections(graph: ScanGraph) -> ScanGraph:
         kind: Literal["input", "shared"] = "shared" if operand.kind == "shared" else "input"
         given = f"input {node.name}"
         nodes[given] = Input(node.name, kind, operand.indices, per_direction=True)
-        edges = [(given if source == key else source, target, name) for source, target, name in edges if target != key]
+        rerouted: list[tuple[str, str, str]] = []
+        for source, target, name in edges:
+            if source != key:
+                rerouted += [(source, target, name)] if target != key else []
+            elif isinstance(reader := nodes[target], Recur):
+                route = graph.stream_routes.get(name, OWN)
+                gather = gather_key(reader.direction, name, route)
+                nodes[gather] = Gather(reader.direction, route)
+                rerouted += [(given, gather, name), (gather, target, name)]
+            else:
+                rerouted.append((given, target, name))
+        edges = rerouted
         del nodes[key]
-    return drop_dead(graph.rewritten(nodes, [edge for edge in edges if edge[0] in nodes and edge[1] in nodes]))
+    return drop_dead(graph.rewritten(nodes, edges))

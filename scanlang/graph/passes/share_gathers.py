@@ -10,9 +10,11 @@ def share_gathers(graph: ScanGraph) -> ScanGraph:
     Before:  input x → gather 0 x → recur 0      input x → gather 1 x → recur 1      (the same order twice)
     After:   input x → gather 0 x → recur 0, recur 1
 
-    A value that each direction has its own of is left alone.
+    A value that each direction has its own of is left alone, as is one of which each direction has its own channels.
     """
-    first: dict[tuple[str, int], str] = {}
+    if graph.split is not None:
+        return graph
+    first: dict[tuple[str, int, int], str] = {}
     instead: dict[str, str] = {}
     for key in graph.in_order():
         if not isinstance(node := graph.nodes[key], Gather):
@@ -21,8 +23,9 @@ def share_gathers(graph: ScanGraph) -> ScanGraph:
         of = graph.nodes[source]
         if not isinstance(of, Input) or of.per_direction:
             continue
-        same = next(k for k, order in enumerate(graph.orders) if order == graph.orders[node.direction])
-        instead[key] = first.setdefault((source, same), key)
+        orders = graph.traversal.routes[node.route]
+        same = next(k for k, order in enumerate(orders) if order == orders[node.direction])
+        instead[key] = first.setdefault((source, node.route, same), key)
     nodes: dict[str, Node] = {k: n for k, n in graph.nodes.items() if instead.get(k, k) == k}
     edges = [(instead.get(source, source), target, name) for source, target, name in graph.edges() if target in nodes]
     return graph.rewritten(nodes, edges)

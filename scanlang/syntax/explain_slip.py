@@ -1,0 +1,105 @@
+"""Slips in one construct, and what was probably meant: a token without `at`, a forgotten comma, colon or equals sign.
+
+In: the tokens before the place where a text goes wrong, and the word there. Out: a piece of advice, or nothing.
+"""
+
+from __future__ import annotations
+
+from re import fullmatch
+
+from lark import Token
+
+from scanlang.source import Source, Span
+from scanlang.syntax.grammar import accepted_at, spellings
+from scanlang.syntax.text import open_bracket
+
+_PLACES = ("head", "middle", "tail", "every", "spread")
+_OPTIONS = {"outer": "outer = snake", "pad": "pad = skip", "phase": "phase = (1, 0)"}
+_STARTS = ("(", "-", "~", "~~")
+_ALONG = ("on", "in", "over", "by")
+
+
+def explain_slip(source: Source, tokens: list[Token], span: Span) -> str | None:
+    """What is surely meant."""
+    if not tokens or not span.text:
+        return None
+    accepted = accepted_at(source, span.start)
+    last = str(tokens[-1]) if tokens[-1].type == "NAME" else ""
+    before = _before_bracket(source, tokens, span)
+    return (
+        (_equals(last, span.text) if last and "EQUALS" in accepted else None)
+        or (_token(last, span.text) if last and before[-1:] == ["insert"] else None)
+        or (_index(before, last) if last and "COLON" in accepted and span.text != "," else None)
+        or (_quotes(last, span.text) if before[-1:] == ["table"] else None)
+        or (_sizes(span.text) if accepted & {"INTEGER", "COMMA"} else None)
+        or (_along(span.text) if "ALONG" in accepted else None)
+        or (_brackets(before) if span.text == "," else None)
+    )
+
+
+def _equals(last: str, found: str) -> str | None:
+    """`pad: skip`, `outer snake`."""
+    if found == ":":
+        return f"write `{last} = ...`"
+    return f"write `{_OPTIONS[last]}`" if last in _OPTIONS and found[0].isalnum() else None
+
+
+def _token(last: str, found: str) -> str | None:
+    """`cls middle`, `cls 7`."""
+    return f"write `{last} at {found}`" if found in _PLACES or found.isdigit() else None
+
+
+def _index(before: list[str], last: str) -> str | None:
+    """`sum(k y[k])`."""
+    return f"a colon stands after the index: `{before[-1]}({last}: ...)`" if before[-1] in ("sum", "mean") else None
+
+
+def _quotes(last: str, found: str) -> str | None:
+    """`table(my.npy)`."""
+    return f'write `table("{last}.npy")`' if last and found.startswith(".") else None
+
+
+def _sizes(found: str) -> str | None:
+    """`7x7`."""
+    sizes = fullmatch("([0-9]+)[xX]([0-9]+)", found)
+    return f"write `{sizes[1]}, {sizes[2]}`" if sizes else None
+
+
+def _along(found: str) -> str | None:
+    """`conv 4 on raster`."""
+    return "did you mean `along`?" if found in _ALONG else None
+
+
+def _brackets(before: list[str]) -> str | None:
+    """`phase = (h, 0)`, `layers cycle ((a, b), (c, d))`."""
+    if before[-2:] == ["phase", "="]:
+        return "a phase is made of whole numbers: `phase = (1, 0)`"
+    if len(before) > 1 and before[-1] == "(" and before[-2] in ("cycle", "list", "global"):
+        return f"no parentheses around them all: `{before[-2]} (a, b), (c, d)`"
+    return None
+
+
+def _before_bracket(source: Source, tokens: list[Token], span: Span) -> list[str]:
+    """The words before the innermost open parenthesis."""
+    opened = open_bracket(source, span.start)
+    if opened is None or opened.text != "(":
+        return []
+    return [str(token) for token in tokens if (token.start_pos or 0) < opened.start]
+
+
+def explain_gap(source: Source, tokens: list[Token], span: Span) -> str | None:
+    """What may be missing before a word that is no slip of another."""
+    if tokens and tokens[-1].type == "LAYERS":
+        return "`layers cycle` starts again after the last, `layers list` has one for each layer"
+    accepted = accepted_at(source, span.start)
+    if "COMMA" not in accepted or "PLUS" in accepted or _kind(span.text) not in accepted_at(source, span.start, ", "):
+        return None
+    keyword = [spellings()[name] for name in ("ALONG", "FROM") if name in accepted and "RBRACE" not in accepted]
+    return f"a comma before `{span.text}`{''.join(f', or `{word}`' for word in keyword)}?"
+
+
+def _kind(text: str) -> str:
+    """The terminal that a text would be as part of a list."""
+    if text in _STARTS:
+        return next(name for name, spelling in spellings().items() if spelling == text)
+    return "INTEGER" if text.isdigit() else "NAME" if text.isidentifier() else ""
