@@ -328,7 +328,8 @@ def list_command(words: tuple[str, ...], as_json: bool) -> None:
         if monotonic() - begun > SLOW:
             show_progress(f"reading the library: {number} of {len(names)}")
         entries.append(entry(name))
-    show_progress("")
+    if monotonic() - begun > SLOW:
+        show_progress("")
     if as_json:
         document = {"version": 1, "programs": [each.as_json() for each in entries]}
         click.echo(json.dumps(document, indent=2))

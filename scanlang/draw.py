@@ -1,9 +1,9 @@
 """Orders as pictures: what is visited, step by step, in → SVG text or a grid of numbers for the terminal out.
 
-An order comes as its `Sequence` at the grid drawn, or as its positions (the raster index of the cell visited at every step). Grids
-of more than two axes are slices side by side. Tokens and pads stand in strips below, pads hollow; nothing leads to a step where
-the state starts anew; a cell visited several times has a bead for every visit. The SVG uses rectangles, polylines and text only,
-so that every viewer and converter shows it alike.
+An order comes as its `Sequence` at the grid drawn, or as its positions (the raster index of the cell visited at every step).
+Grids of more than two axes are slices side by side. Tokens and pads stand in strips below, pads hollow; nothing leads to a step
+where the state starts anew; a cell visited several times has a bead for every visit. The SVG uses rectangles, polylines and
+text only, so that every viewer and converter shows it alike.
 """
 
 from __future__ import annotations
@@ -228,8 +228,8 @@ class Panel:
         """Cells of one slice, at most one row and one column apart."""
         if max(here, there) >= self.sequence.cells or here // prod(self.side) != there // prod(self.side):
             return False
-        rows, columns = zip(*(divmod(cell % prod(self.side), self.side[1]) for cell in (here, there)), strict=True)
-        return abs(rows[0] - rows[1]) <= 1 and abs(columns[0] - columns[1]) <= 1
+        (row, column), (next_row, next_column) = (divmod(cell % prod(self.side), self.side[1]) for cell in (here, there))
+        return max(abs(row - next_row), abs(column - next_column)) <= 1
 
     def colour(self, step: int) -> tuple[int, int, int]:
         return ramp(step / max(len(self.rows) - 1, 1))

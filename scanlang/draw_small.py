@@ -1,12 +1,13 @@
 """Many orders in one small picture: groups of sequences with their titles in → SVG text out.
 
-A path per order, coloured along time, without numbers (`draw.py` has them): a dot where it starts, a ring where the state starts
-anew and nothing leads there, an arrow head at its end, grey dashes to cells that are no neighbours. Tokens are squares on the
-path, and again with their names below; pads are hollow squares there. Cells visited again are drawn a little beside.
+A path per order, coloured along time, without numbers (`draw.py` has them): a dot where it starts, a ring where the state
+starts anew and nothing leads there, an arrow head at its end, grey dashes to cells that are no neighbours. Tokens are squares
+on the path, and again with their names below; pads are hollow squares there. Cells visited again are drawn a little beside.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as Many
@@ -23,14 +24,15 @@ Point = tuple[float, float]
 
 WIDEST = 900
 MARGIN = 16
-BETWEEN = 16
+BETWEEN = 24
 BETWEEN_GROUPS = 32
 BETWEEN_SLICES = 6
 HEADING = 20
-TITLE = 15
+TITLE = 22
 STRIP = 14
+ABOVE_STRIPS = 5
 LETTER = 5.3
-LONGEST_TITLE = 52
+LONGEST_TITLE = 64
 SHADES = 20
 MOST_PADS = 12
 JUMP = "#9aa1ad"
@@ -83,7 +85,7 @@ class Panel:
 
     @property
     def height(self) -> float:
-        return TITLE + self.map_size[1] + STRIP * len(self.strips)
+        return TITLE + self.map_size[1] + (ABOVE_STRIPS + STRIP * len(self.strips) if self.strips else 0)
 
     @cached_property
     def strips(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
@@ -307,20 +309,22 @@ def draw_marks(panel: Panel) -> Iterator[str]:
 
 
 def token_place(panel: Panel, step: int) -> Point:
-    """Between the cells before and after it; before the first, after the last."""
-    before = [each for each in panel.drawn if each < step]
-    after = [each for each in panel.drawn if each > step]
-    here, there = before[-1] if before else after[0], after[0] if after else before[-1]
-    if before and after:
-        apart = 0.5 if panel.are_neighbours(here, there) else 0.65
-        return beyond(panel.points[here], way(panel.points[here], panel.points[there]), apart * panel.cell)
-    others = after[1:2] if after else before[-2:-1]
-    leaving = way(panel.points[others[0]], panel.points[here]) if others else (0.0, -1.0)
+    """Between neighbours; else beyond the cell before it, as the path came there, or, at the head, in front of the first."""
+    number = bisect(panel.drawn, step)
+    before, after = panel.drawn[max(number - 2, 0) : number], panel.drawn[number : number + 2]
+    if before and after and panel.are_neighbours(before[-1], after[0]):
+        (x, y), (next_x, next_y) = panel.points[before[-1]], panel.points[after[0]]
+        return (x + next_x) / 2, (y + next_y) / 2
+    here, other = (before[-1], before[0]) if before else (after[0], after[-1])
+    leaving = way(panel.points[other], panel.points[here]) if panel.are_neighbours(other, here) else (0, 0)
     return beyond(panel.points[here], leaving, panel.cell * (0.75 if after else 0.95))
 
 
 def beyond(point: Point, along: Point, distance: float) -> Point:
-    length = hypot(*along) or 1
+    """At this distance from a point; straight above where there is no way along."""
+    length = hypot(*along)
+    if not length:
+        return point[0], point[1] - distance
     return point[0] + along[0] / length * distance, point[1] + along[1] / length * distance
 
 
@@ -343,7 +347,7 @@ def arrow_head(before: Point, end: Point, size: float) -> str:
 def draw_strips(panel: Panel) -> Iterator[str]:
     """Tokens with their names, and pads: one by one, or how many there are."""
     for line, (label, steps) in enumerate(panel.strips):
-        y = panel.y + TITLE + panel.map_size[1] + STRIP * (line + 1) - 2.5
+        y = panel.y + TITLE + panel.map_size[1] + ABOVE_STRIPS + STRIP * (line + 1) - 2.5
         counted = label == "pads" and len(steps) > MOST_PADS
         text = f"{len(steps)} pads" if counted else label
         yield f'<text x="{decimal(panel.x)}" y="{decimal(y)}" font-size="9.5" fill="{FAINT}">{escape(printable(text))}</text>'

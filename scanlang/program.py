@@ -39,7 +39,7 @@ class Program:
     def orders(self) -> Mapping[str, Order]:
         """Orders of this file and of those it imports, by name.
 
-        `orders[name].positions(h, w)[t]` is the index r * w + c of the cell visited at step t, `.ranks(h, w)` the step of a cell:
+        `orders[name].positions(h, w)[t]` is the index r * w + c of the cell visited at step t, `.ranks(h, w)` a cell's step:
         `map[positions]` is the sequence, `sequence[ranks]` the map, of an order that visits every cell once.
         """
         return MappingProxyType(dict(self.verified.orders))
@@ -53,7 +53,7 @@ class Program:
         return self.traversal(scan, layer).orders
 
     def traversal(self, scan: str | None = None, layer: int = 0) -> Traversal:
-        """What a scan visits: the rows of every step of its directions, and of the streams that run elsewhere, for each size."""
+        """What a scan visits: the rows of every step of its directions and of streams that run elsewhere, by size."""
         name = self.scan_name(scan)
         return self.verified.traversals[name][self._layer(name, layer)]
 

@@ -96,7 +96,7 @@ def visits(order: CheckedOrder, grid: Grid) -> list[Step]:
 
 
 def moved(steps: list[Step], to: Callable[[Grid], Grid]) -> list[Step]:
-    return [replace(s, visit=("cell", to(s.visit[1]))) if s.visit[0] == "cell" else s for s in steps]  # type: ignore[arg-type]
+    return [replace(s, visit=("cell", to(s.visit[1]))) if s.visit[0] == "cell" else s for s in steps]
 
 
 def swapped(pair: Grid) -> Grid:
@@ -173,49 +173,51 @@ def dilated(order: DilateOrder, grid: Grid) -> list[Step]:
 def within(steps: list[Step], grid: Grid) -> list[Step]:
     """Cells outside the grid are pads."""
     return [
-        replace(s, visit=("pad",)) if s.visit[0] == "cell" and any(x >= n for x, n in zip(s.visit[1], grid, strict=True)) else s  # type: ignore[call-overload]
+        replace(s, visit=("pad",)) if s.visit[0] == "cell" and any(x >= n for x, n in zip(s.visit[1], grid, strict=True)) else s
         for s in steps
     ]
 
 
 def windows(order: WindowOrder, grid: Grid) -> list[Step]:
     sizes = tuple(length(size, grid) for size in order.sizes)
-    counts = tuple(ceil(n / s) if n else 0 for n, s in zip(grid, sizes, strict=True))
+    counts = tuple(ceil(n / max(s, 1)) for n, s in zip(grid, sizes, strict=True))
     found: list[Step] = []
     tokens: dict[object, int] = {}
     outer = visits(order.outer, counts)
-    latest = next((number for number, step in enumerate(outer) if step.visit[0] != "token"), 0)
     for number, around in enumerate(outer):
-        run, window = around.run, around.visit
-        latest = latest if around.visit[0] == "token" else number
+        window: tuple[object, ...] = around.visit
         if around.visit[0] == "token":
-            window = outer[latest].visit
             steps = [Step(("outer", *around.visit))]
         elif around.visit[0] == "pad":
             window = ("pad", number)
             steps = [Step(("pad",)) for _ in visits(order.inner, sizes)] if order.pad == "decay" else []
         else:
-            corner = tuple(x * s for x, s in zip(around.visit[1], sizes, strict=True))  # type: ignore[call-overload]
+            corner = tuple(x * s for x, s in zip(around.visit[1], sizes, strict=True))
             own = sizes if order.pad == "decay" else tuple(min(s, n - c) for s, n, c in zip(sizes, grid, corner, strict=True))
             steps = visits(order.inner, own)
-            steps = within(moved(steps, lambda c, corner=corner: tuple(a + b for a, b in zip(corner, c, strict=True))), grid)  # type: ignore[misc]
+            steps = within(moved(steps, lambda c, corner=corner: tuple(a + b for a, b in zip(corner, c, strict=True))), grid)
             steps = [
-                replace(s, visit=("token", s.visit[1], s.visit[2] + tokens.get(s.visit[1], 0))) if s.visit[0] == "token" else s  # type: ignore[operator]
+                replace(s, visit=("token", s.visit[1], s.visit[2] + tokens.get(s.visit[1], 0))) if s.visit[0] == "token" else s
                 for s in steps
             ]
             for name in {s.visit[1] for s in steps if s.visit[0] == "token"}:
-                tokens[name] = 1 + max(s.visit[2] for s in steps if s.visit[:2] == ("token", name))  # type: ignore[type-var, operator]
+                tokens[name] = 1 + max(s.visit[2] for s in steps if s.visit[:2] == ("token", name))
         for step in steps:
-            label = (run, latest if resets(order.inner) else None, step.run)
+            label = (around.run, number if resets(order.inner) else None, step.run)
             found.append(Step(step.visit, label if resets(order) else None, (window, step.window)))
+    for t, like in enumerate(found):
+        if like.visit[0] == "outer":
+            first = next((step for step in found if step.visit[0] != "outer"), like)
+            before = found[t - 1] if t else first
+            found[t] = replace(like, run=before.run, window=before.window)
     return [
-        replace(s, visit=("token", s.visit[2], s.visit[3] + tokens.get(s.visit[2], 0))) if s.visit[0] == "outer" else s  # type: ignore[operator]
+        replace(s, visit=("token", s.visit[2], s.visit[3] + tokens.get(s.visit[2], 0))) if s.visit[0] == "outer" else s
         for s in found
     ]
 
 
 def restarted(steps: list[Step], every: int | str) -> list[Step]:
-    known = [step.visit[1][every] if step.visit[0] == "cell" else None for step in steps] if every != "window" else []  # type: ignore[index]
+    known = [step.visit[1][every] if step.visit[0] == "cell" else None for step in steps] if every != "window" else []
     if every == "window":
         known = [step.window for step in steps]
     else:
@@ -256,7 +258,7 @@ def inserted(order: InsertOrder, grid: Grid) -> list[Step]:
     numbers = {
         name: 1 + max(s.visit[2] for s in inner if s.visit[:2] == ("token", name))
         for name in {s.visit[1] for s in inner if s.visit[0] == "token"}
-    }  # type: ignore[type-var, operator]
+    }
     found: list[Step] = []
     for t in range(count + 1):
         for name in before[t]:
@@ -365,7 +367,7 @@ def leaves(rank: int) -> st.SearchStrategy[CheckedOrder]:
         st.builds(RandomOrder, st.integers(-5, 99), st.just(NOWHERE)),
     ]
     if rank == 2:
-        found.append(st.sampled_from(list(CURVES)).map(lambda name: CurveOrder(name, NOWHERE)))  # type: ignore[arg-type]
+        found.append(st.sampled_from(list(CURVES)).map(lambda name: CurveOrder(name, NOWHERE)))
     return st.one_of(*found)
 
 
@@ -376,24 +378,24 @@ def tokens(rank: int) -> st.SearchStrategy[tuple[Token, ...]]:
         st.tuples(st.sampled_from(("index", "spread")), st.integers(0, 4)),
         st.tuples(st.just("every"), lengths(rank)),
     )
-    one = st.tuples(name, places).map(lambda pair: Token(pair[0], *pair[1]))  # type: ignore[arg-type]
+    one = st.tuples(name, places).map(lambda pair: Token(pair[0], *pair[1]))
     return st.lists(one, min_size=1, max_size=3).map(tuple)
 
 
 @st.composite
-def all_orders(draw: st.DrawFn, rank: int, depth: int = 3, with_resets: bool = True, in_turn: bool = True) -> CheckedOrder:
-    """Any construct in any other, as the checker lets them through; `in_turn` with interleaved ones."""
+def all_orders(draw: st.DrawFn, rank: int, depth: int = 3, with_resets: bool = True, joined: bool = True) -> CheckedOrder:
+    """Any construct in any other, as the checker lets them through; `joined` with several in one sequence."""
     if depth == 0:
         return draw(leaves(rank))
-    kinds = ["leaf", "reverse", "flip", "shift", "window", "dilate", "concat", "insert"]
-    kinds += ["interleave"] if in_turn else []
+    kinds = ["leaf", "reverse", "flip", "shift", "window", "dilate", "insert"]
+    kinds += ["concat", "interleave"] if joined else []
     kinds += ["transpose"] if rank > 1 else []
     kinds += ["reset", "reset windows"] if with_resets else []
     kind = draw(st.sampled_from(kinds))
     if kind == "leaf":
         return draw(leaves(rank))
-    in_turn = in_turn and kind != "reset windows"
-    inner = draw(all_orders(rank, depth - 1, with_resets and kind != "interleave", in_turn))
+    joined = joined and kind != "reset windows"
+    inner = draw(all_orders(rank, depth - 1, with_resets and kind != "interleave", joined))
     pad = draw(st.sampled_from(("skip", "decay")))
     sizes = draw(st.tuples(*[lengths(rank)] * rank))
     match kind:
@@ -406,12 +408,12 @@ def all_orders(draw: st.DrawFn, rank: int, depth: int = 3, with_resets: bool = T
         case "shift":
             return ShiftOrder(inner, draw(st.tuples(*[st.integers(-5, 5)] * rank)), NOWHERE)
         case "window":
-            return WindowOrder(inner, sizes, draw(all_orders(rank, depth - 1, with_resets, in_turn)), pad, NOWHERE)
+            return WindowOrder(inner, sizes, draw(all_orders(rank, depth - 1, with_resets, joined)), pad, NOWHERE)
         case "dilate":
             every = draw(st.integers(1, 3))
             return DilateOrder(inner, every, draw(st.tuples(*[st.integers(0, every - 1)] * rank)), pad, NOWHERE)
         case "concat":
-            return ConcatOrder((inner, draw(all_orders(rank, depth - 1, with_resets, in_turn))), NOWHERE)
+            return ConcatOrder((inner, draw(all_orders(rank, depth - 1, with_resets, joined))), NOWHERE)
         case "interleave":
             return InterleaveOrder((inner, draw(all_orders(rank, depth - 1, with_resets=False))), NOWHERE)
         case "insert":

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from scanlang.cli import main
+from scanlang.library import library
 
 GOOD = """\
 import std.selective
@@ -30,6 +32,22 @@ scan cross(dim) {
 UNTIDY = "grid   h,w\norder rows=walk h,w   # kept\n"
 BROKEN = "grid h, w\norder rows = wlak h, w\n"
 NOT_A_BIJECTION = "grid h, w\norder cols(t) = (t % h, t // w)\n"
+LAYERED = """\
+import std.selective
+
+grid t, h, w
+order tokens = insert(raster, cls at head)
+order given = input
+
+scan pair(dim) {
+  layers list (tokens, given), (reset(columns, every w), dilate(raster, 2))
+  uncovered = 0
+  recur selective(state = 1, rank = 2)
+  project low, B, C from x
+  use norm = layer_norm(dim)
+  merge norm(y[0]) + y[1]
+}
+"""
 HEAVY = ("torch", "triton", "matplotlib", "sympy", "networkx")
 
 
@@ -38,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    texts = {"good": GOOD, "untidy": UNTIDY, "broken": BROKEN, "twice": NOT_A_BIJECTION}
+    texts = {"good": GOOD, "untidy": UNTIDY, "broken": BROKEN, "twice": NOT_A_BIJECTION, "layered": LAYERED}
     for name, text in texts.items():
         (tmp_path / f"{name}.scan").write_text(text, encoding="utf-8")
     return tmp_path
@@ -138,6 +156,13 @@ def test_bytes_that_are_no_program_are_findings(folder: Path, data: bytes) -> No
         ["show", "good.scan", "nowhere"],
         ["show", "good.scan", "--size", "9000x9000", "-o", "o.svg"],
         ["show", "good.scan", "--size", "40x40"],
+        ["show", "good.scan", "--size", "4x8x8"],
+        ["show", "layered.scan", "--size", "8x8"],
+        ["show", "layered.scan", "--layer", "-1"],
+        ["show", "layered.scan", "given"],
+        ["check", "good.scan", "--size", "8x8x8x8x8"],
+        ["compile", "good.scan", "-o", "out", "--size", "8"],
+        ["list", "nothing", "like", "that"],
         ["show", "good.scan", "-o", "good.scan/o.svg"],
         ["compile", "good.scan"],
         ["compile", "good.scan", "-o", "out", "--target", "sm90"],
@@ -267,12 +292,133 @@ def test_show_draws_every_order(folder: Path) -> None:
     result = run("show", "good.scan", "--size", "8x12", "-o", "pictures/o.svg")
     assert result.exit_code == 0, result.output
     svg = (folder / "pictures" / "o.svg").read_text(encoding="utf-8")
-    assert ">rows</text>" in svg
-    assert ">columns</text>" in svg
+    for title in ("rows", "columns", "reverse(columns)"):
+        assert svg.count(f">{title}</text>") == 1
 
 
 def test_show_suggests_a_name(folder: Path) -> None:
     assert "did you mean columns?" in run("show", "good.scan", "colums").output
+
+
+def test_show_of_a_scan_draws_its_directions(folder: Path) -> None:
+    result = run("show", "good.scan", "cross", "--size", "2x2")
+    assert result.output == "rows\n0 1\n2 3\n\nreverse(columns)\n3 1\n2 0\n"
+
+
+def test_show_of_another_layer_with_tokens_restarts_and_three_axes(folder: Path) -> None:
+    first = run("show", "layered.scan", "pair", "--size", "2x2x2")
+    assert first.stderr == "given is not drawn: it is given with the call\n"
+    assert first.stdout == "tokens\n1 2   5 6\n3 4   7 8\ncls: 0\n"
+    second = run("show", "layered.scan", "pair", "--size", "2x2x2", "--layer", "1")
+    assert (
+        second.stdout
+        == "reset(columns, every w)\n0 4   1 5\n2 6   3 7\nrestarts: 4\n\ndilate(raster, 2)\n0 ·   · ·\n· ·   · ·\n"
+    )
+    assert second.stderr == ""
+    beyond = run("show", "layered.scan", "--layer", "2")
+    assert (beyond.exit_code, "error[S511]" in beyond.output) == (1, True)
+
+
+def test_show_says_which_layer_it_draws() -> None:
+    assert run("show", "std.adventurer", "--size", "2x2").stderr == "adventurer: layer 0 of 2; --layer 1 draws the next\n"
+    assert run("show", "std.adventurer", "--size", "2x2", "--layer", "3").stderr == ""
+
+
+def test_show_without_a_size_takes_one_that_the_program_has(folder: Path) -> None:
+    np.save(folder / "mine.npy", np.arange(12)[::-1])
+    (folder / "mine.scan").write_text('grid h, w\norder o = table("mine.npy")\n', encoding="utf-8")
+    assert run("show", "mine.scan").output == "o\n11 10  9  8\n 7  6  5  4\n 3  2  1  0\n"
+    assert run("show", "layered.scan", "tokens").output.count("\n") == 7
+
+
+def test_a_size_of_other_axes_names_them(folder: Path) -> None:
+    for command in (["check"], ["show"], ["compile", "-o", "out"]):
+        result = run(*command, "good.scan", "--size", "4x8x8")
+        assert result.exit_code == 2
+        assert "--size 4x8x8: the grid of good.scan has 2 axes, h, w; 8x12 would do" in result.output
+    assert not (folder / "out").exists()
+
+
+def test_check_says_what_directions_do_not_show(folder: Path) -> None:
+    assert run("check", "layered.scan").output == (
+        "layered.scan: 4 orders proved for every size; scan pair: 2 layers, token cls, given with the call: given, "
+        "1 of 4 orders leaves out cells, cells that none visits are 0, merge in two passes\n"
+    )
+    assert run("check", "good.scan").output == "good.scan: 3 orders proved for every size\n"
+
+
+def test_check_names_scans_that_are_alike_together() -> None:
+    assert "; scans vim_v2, vim_v1, vim_head_token: token cls; " in run("check", "std.vim").output
+
+
+def test_library_programs_stand_for_files(folder: Path) -> None:
+    assert run("check", "std.vmamba", "good.scan").output.startswith("std.vmamba: ")
+    assert run("fmt", "--check", "std.vmamba").exit_code == 0
+    assert run("show", "std.vortexmamba", "--size", "3x3").output == "outwards\n8 7 6\n1 0 5\n2 3 4\n"
+    (folder / "std.vortexmamba").write_text("grid h, w\norder mine = walk w, h\n", encoding="utf-8")
+    assert run("show", "std.vortexmamba", "--size", "1x2").output == "mine\n0 1\n"
+
+
+def test_a_library_program_that_there_is_not_is_a_finding(folder: Path) -> None:
+    for command in (["check"], ["fmt"], ["show"], ["compile", "-o", "out"]):
+        result = run(*command, "std.vmanba")
+        assert result.exit_code == 1
+        assert "error[S520]: the library has no program `std.vmanba`" in result.output
+        assert "did you mean `std.vmamba`?" in result.output
+        assert "`scanlang list`" in result.output
+    assert run("check", "std.scan").exit_code == 2
+
+
+def test_library_programs_are_not_rewritten(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scanlang.syntax.format.format_text", lambda source: f"# tidied\n{source.text}")
+    result = run("fmt", "std.vortexmamba")
+    assert result.exit_code == 2
+    assert "not rewritten" in result.output
+    assert run("fmt", "--diff", "std.vortexmamba").exit_code == 1
+
+
+def test_list_has_a_line_for_every_program() -> None:
+    lines = run("list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["program", *library()]
+    (line,) = (line for line in lines if line.startswith("std.zigma "))
+    assert "  ◆•→→→↓←←←↓→→→ " in line
+    assert "  h, w " in line
+    assert "  1×8 " in line
+    assert line.endswith("  ZigMa: one of the eight snakes per layer, what conditions it as a token at the head")
+
+
+def test_list_with_words_shows_scans() -> None:
+    lines = run("list", "Fractal").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["program", "std.fractal", "fractalmamba:", "pointmamba:"]
+    assert lines[3] == "    pointmamba: concat(hilbert, transpose(hilbert))"
+    assert run("list", "vim_alternating").stdout.splitlines()[-1] == "    vim_alternating, 2 layers: middle; reverse(middle)"
+    assert "std.selective" not in run("list", "hilbert").stdout
+
+
+def test_list_for_tools() -> None:
+    document = json.loads(run("list", "--json").stdout)
+    assert document["version"] == 1
+    assert [program["name"] for program in document["programs"]] == list(library())
+    (vim,) = (program for program in document["programs"] if program["name"] == "std.vim")
+    assert vim["axes"] == ["h", "w"]
+    assert vim["picture"] == "•→→→⇙→◆→→⇙→→→"
+    assert vim["scans"][-1] == {"name": "vim_alternating", "layers": [["middle"], ["reverse(middle)"]]}
+    assert all(program["about"] and program["comment"] for program in document["programs"])
+
+
+def test_list_says_how_far_it_is_on_a_slow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("scanlang.cli.SLOW", -1.0)
+    monkeypatch.setattr("scanlang.cli.show_progress", said.append)
+    assert run("list", "localv").exit_code == 0
+    assert said == ["reading the library: 0 of 2", "reading the library: 1 of 2", ""]
+
+
+def test_list_in_ascii(tmp_path: Path) -> None:
+    result = in_process("list", "vim_v2", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert "o>>>/>#>>/>>>" in result.stdout
+    assert " 2 2 2 2 2 1x2 " in result.stdout
+    assert result.stdout.isascii()
 
 
 def test_explain(folder: Path) -> None:
@@ -314,6 +460,9 @@ def test_colour(folder: Path, environment: dict[str, str], coloured: bool) -> No
         ["fmt", "--check", "good.scan"],
         ["show", "good.scan", "--size", "8x12", "-o", "o.svg"],
         ["explain", "S201"],
+        ["check", "layered.scan"],
+        ["show", "layered.scan", "--layer", "1"],
+        ["list", "vim"],
     ],
     ids=" ".join,
 )

@@ -148,7 +148,10 @@ def steps(order: str) -> list[list[int]]:
 
 
 def table_text(orders: list[str]) -> str:
-    columns = [[order, *(" ".join(f"{rank:2}" if rank >= 0 else " ." for rank in row) for row in steps(order))] for order in orders]
+    def shown(row: list[int]) -> str:
+        return " ".join(f"{rank:2}" if rank >= 0 else " ." for rank in row)
+
+    columns = [[order, *map(shown, steps(order))] for order in orders]
     widths = [max(map(len, column)) for column in columns]
     rows = zip(*columns, strict=True)
     lines = (" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

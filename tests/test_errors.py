@@ -93,6 +93,7 @@ PROVOKED: dict[str, Callable[[Path], object]] = {
     "S510_channels": lambda case: call(case, g=lambda value: value.repeat(1, 1, 2)),
     "S510_shape": lambda case: call(case, g=lambda value: value[..., :3]),
     "S511_beyond_list": lambda case: scanlang.compile(load(case), layer=2),
+    "S520_misspelt": lambda case: scanlang.load("std.vmanba"),
     "S511_negative": lambda case: scanlang.Scan2d(load(case), channels=4, layer=-1),
 }
 

@@ -124,13 +124,13 @@ def test_walks_on_other_grids(data: st.DataObject, rank: int) -> None:
     """Map, inverse, nest and reversal on one, three and four axes."""
     walk = data.draw(walks_on(rank, most_splits=1))
     size = data.draw(st.tuples(*[st.integers(1, {1: 30, 3: 5, 4: 4}[rank])] * rank))
-    expected = [int(np.ravel_multi_index(step.visit[1], size)) for step in visits(walk, size)]  # type: ignore[arg-type, call-overload]
+    expected = [int(np.ravel_multi_index(step.visit[1], size)) for step in visits(walk, size)]
     turned = data.draw(st.integers(0, rank - 1))
     checked = ReverseOrder(FlipOrder(FlipOrder(walk, turned, NOWHERE), turned, NOWHERE), NOWHERE)
     for tested, positions in (
         (Order("o", "tdhw"[:rank], walk), expected),
         (Order("o", "tdhw"[:rank], checked), expected[::-1]),
-    ):  # type: ignore[arg-type]
+    ):
         assert tested.positions(*size).tolist() == positions
         assert tested.nest is not None
         assert tested.nest.enumerate(*size).tolist() == positions

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,10 +17,12 @@ from scanlang.maps.evaluate import evaluate
 from scanlang.maps.index_map import IndexMap
 from scanlang.maps.integers import Integer, Variable
 from scanlang.maps.proofs import prove_map
-from scanlang.maps.usual_sizes import usual_sizes
+from scanlang.maps.usual_sizes import usual_sizes, usual_sizes_in_words
 from scanlang.maps.verify import VerifiedProgram, verify_size
 from scanlang.pipeline import check_text
 from scanlang.source import Source
+from scanlang.testing.order_strategies import grids
+from scanlang.testing.order_strategies import orders as texts
 
 UNPROVED = "((t + 1) // w % h, (t + 1) % w)"
 H, W, T = Variable("n0"), Variable("n1"), STEP
@@ -181,3 +185,96 @@ def test_only_bijections_are_proved(map_: IndexMap) -> None:
         environment = {"t": np.arange(h * w), "n0": h, "n1": w}
         row, column = (np.broadcast_to(evaluate(output, environment), h * w) for output in map_.outputs)
         assert sorted(zip(row.tolist(), column.tolist(), strict=True)) == [(r, c) for r in range(h) for c in range(w)]
+
+
+# What is made of other orders.
+
+
+def test_proofs_of_what_is_made_of_proved_orders() -> None:
+    walk = "walk: every axis whole, by construction"
+    proofs = {
+        "window(hilbert, 3, 3, outer = snake)": f"hilbert: by construction; {walk}; window: every cell in one window, every window once",
+        "shift(snake, 1, 2)": f"{walk}; shift: a roll is a bijection",
+        "dilate(raster, 2)": f"{walk}; dilate: each cell of its phase once",
+        "insert(reset(reverse(raster), every h), cls at 98)": walk,
+        "concat(random(1), random(2))": "random: the cells sorted, by construction; concat: what its parts visit",
+    }
+    for text, proof in proofs.items():
+        program = check_text(Source("f.scan", f"grid h, w order o = {text}"))
+        assert program.verifications["o"].proof == proof
+        assert program.summary() == "1 order proved for every size"
+
+
+def test_a_formula_without_a_proof_leaves_what_is_made_of_it_without() -> None:
+    program = verified(UNPROVED, "order g = window(f, 3, 3)", "order i = insert(f, cls at 60)")
+    assert program.verifications["g"].proof is None
+    assert program.verifications["g"].sizes == usual_sizes(2)
+    assert min(h * w for h, w in program.verifications["i"].sizes) >= 60, "there is no such order on smaller grids"
+    assert finding(UNPROVED, "order i = insert(f, cls at 60)", sizes=((7, 8),))[0] == "S206"
+
+
+def test_a_wrong_formula_is_named_wherever_it_is_used() -> None:
+    code, label, help_ = finding("(t % h, t // w)", "order g = insert(window(f, 2, 2), cls at head)", "order i = reverse(f)")
+    assert (code, help_) == ("S201", "a column-major order divides by `h`, the length of the axis it walks first")
+    assert label == "steps 0 and 2 both visit cell (0, 0) when h = 2, w = 3; none visits (0, 2)"
+    only_even = "(t // w, where(w % 2 == 0, t % w, 0))"
+    with pytest.raises(ScanError) as caught:
+        verified(only_even, "order g = window(f, 2, 3)", sizes=((2, 4),))
+    (found,) = caught.value.diagnostics
+    assert isinstance(found, NotABijection)
+    assert (found.order, found.sizes) == ("f", (("h", 2), ("w", 3)))
+
+
+@pytest.mark.parametrize(
+    ("grid", "good", "bad", "label"),
+    [
+        ("l", "(l - 1 - t)", "(t // 2)", "steps 0 and 1 both visit cell 0 when l = 2; none visits 1"),
+        ("l", "(t)", "(t + 1)", "step 0 is sent to 1, outside the 1 grid"),
+        (
+            "t, h, w",
+            "(s // (h * w), s // w % h, s % w)",
+            "(s // (h * w), s // h % h, s % w)",
+            "steps 2 and 4 both visit cell (0, 1, 0) when t = 2, h = 2, w = 2; none visits (0, 0, 0)",
+        ),
+    ],
+)
+def test_formulas_on_other_grids(grid: str, good: str, bad: str, label: str) -> None:
+    step = "s" if "s" in good else "t"
+    rank = len(grid.split(","))
+    program = check_text(Source("f.scan", f"grid {grid} order f({step}) = {good}"))
+    assert program.verifications["f"].sizes == usual_sizes(rank)
+    assert usual_sizes_in_words(rank) in str(program.verifications["f"])
+    with pytest.raises(ScanError) as caught:
+        check_text(Source("f.scan", f"grid {grid} order f({step}) = {bad}"))
+    assert caught.value.diagnostics[0].label.startswith(label.split(";")[0][:20])
+
+
+def test_tables_are_right_at_their_size(tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", np.random.default_rng(0).permutation(12).reshape(3, 4))
+    text = 'grid h, w order a = table("mine.npy") order b = window(a, 3, 4, pad = decay)'
+    program = check_text(Source("f.scan", text), tmp_path)
+    assert program.orders["a"].proof == "table: each of its 3 × 4 cells once, by check"
+    assert program.orders["a"].ranks(3, 4).tolist() == np.load(tmp_path / "mine.npy").ravel().tolist()
+    assert program.orders["b"].positions(4, 4).tolist()[:12] == program.orders["a"].positions(3, 4).tolist()
+    assert check_text(Source("f.scan", text), tmp_path, [(3, 4)])
+    with pytest.raises(ScanError, match="S208"):
+        check_text(Source("f.scan", text), tmp_path, [(4, 3)])
+
+
+def test_work_at_the_usual_sizes_is_bounded() -> None:
+    """All of these would be many more steps than are checked."""
+    far = "order g = window(f, 4000, 4000, pad = decay)"
+    program = verified("(t // w, (t + 5) % w)".replace("(t + 5) % w", "(t % w + 5 * (t // w)) % w"), far)
+    assert program.verifications["g"].proof is not None
+    unproved = verified(UNPROVED, far)
+    assert 0 < len(unproved.verifications["g"].sizes) < len(usual_sizes(2))
+
+
+@given(st.data(), st.sampled_from([("l",), ("h", "w"), ("t", "h", "w"), ("b", "t", "h", "w")]), st.booleans())
+@settings(max_examples=60)
+def test_drawn_orders_are_there_on_every_grid(data: st.DataObject, axes: tuple[str, ...], once: bool) -> None:
+    text = data.draw(texts("mine", axes, once=once))
+    program = check_text(Source("f.scan", f"grid {', '.join(axes)} {text}"))
+    for grid in data.draw(st.lists(grids(4, len(axes)), min_size=1, max_size=2)):
+        verify_size(program.orders["mine"], *grid)
+        assert program.orders["mine"].plain or not once

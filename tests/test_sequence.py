@@ -41,9 +41,8 @@ def assert_like_the_definition(order: CheckedOrder, grid: tuple[int, ...]) -> No
     try:
         expected: list[Step] = visits(order, grid)
     except ValueError as error:
-        with pytest.raises(ScanError) as caught:
+        with pytest.raises(ScanError, match=str(error)):
             sequence_of(order, AXES[-rank:], grid, "o")
-        assert caught.value.diagnostics[0].code == str(error)
         return
     found = sequence_of(order, AXES[-rank:], grid, "o")
     assert visited(found, grid) == [step.visit for step in expected]
@@ -51,7 +50,7 @@ def assert_like_the_definition(order: CheckedOrder, grid: tuple[int, ...]) -> No
     pads = sorted((-1 - found.rows[found.rows < 0]).tolist())
     assert pads == list(range(found.pads))
     order_ = named(order, rank)
-    cells = [int(np.ravel_multi_index(s.visit[1], grid)) if s.visit[0] == "cell" else -1 for s in expected]  # type: ignore[arg-type]
+    cells = [int(np.ravel_multi_index(s.visit[1], grid)) if s.visit[0] == "cell" else -1 for s in expected]
     assert order_.ranks(*grid).tolist() == [cells.index(cell) if cell in cells else -1 for cell in range(found.cells)]
     assert order_.visits(*grid).tolist() == [cells.count(cell) for cell in range(found.cells)]
 

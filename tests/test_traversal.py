@@ -1,4 +1,4 @@
-"""What the directions of a scan visit: rows, tokens shared among them, pads, restarts, labels, routes; and the layers of a scan."""
+"""What the directions of a scan visit: rows, tokens shared among them, pads, restarts, labels, routes; and a scan's layers."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def moves(steps: list[Step]) -> list[str]:
         name = "jump"
         if t > 0 and step.visit[0] == steps[t - 1].visit[0] == "cell":
             here, before = step.visit[1], steps[t - 1].visit[1]
-            moved = tuple(a - b for a, b in zip(here, before, strict=True))  # type: ignore[call-overload]
-            still = moved[:-1] + (0,), moved[:-2] + (0,) + moved[-1:]
+            moved = tuple(a - b for a, b in zip(here, before, strict=True))
+            still = (*moved[:-1], 0), (*moved[:-2], 0, *moved[-1:])
             if not any(still[0]) and abs(moved[-1]) == 1:
                 name = "right" if moved[-1] == 1 else "left"
             elif len(moved) > 1 and not any(still[1]) and abs(moved[-2]) == 1:
@@ -132,7 +132,7 @@ def test_traversals_of_every_construct(data: st.DataObject, rank: int) -> None:
         for row, step in zip(rows, steps, strict=True):
             match step.visit:
                 case ("cell", cell):
-                    assert row == np.ravel_multi_index(cell, grid)  # type: ignore[call-overload]
+                    assert row == np.ravel_multi_index(cell, grid)
                 case ("token", name, number):
                     assert names[row - cells] == (name, number)
                 case _:
@@ -230,7 +230,7 @@ def test_what_directions_write_is_what_they_cover() -> None:
 def test_tables_are_made_once_and_the_oldest_goes() -> None:
     tested = traversal("spiral")
     first = tested.at((1, 1))
-    assert tested.at((np.int64(1), 1)) is first  # type: ignore[arg-type]
+    assert tested.at((np.int64(1), 1)) is first
     for width in range(2, MOST_KEPT + 1):
         tested.at((1, width))
     assert tested.at((1, 1)) is first

@@ -48,7 +48,10 @@ def cell_names(rank: int) -> tuple[str, ...]:
 
 def cell_count(rank: int) -> Integer:
     """n0 * n1 * …"""
-    return reduce(multiply, SIZES[:rank])
+    count: Integer = Constant(1)
+    for size in SIZES[:rank]:
+        count = multiply(count, size)
+    return count
 
 
 def raster_index(cell: Sequence[Integer]) -> Integer:

@@ -131,8 +131,8 @@ def _cut(blocks: _Blocks, cut: npt.NDArray[np.bool_]) -> _Blocks:
 
 
 def _even_half(of: IntArray) -> IntArray:
-    half = of // 2
-    return half + ((half % 2 == 1) & (of > 2))
+    half: IntArray = of // 2
+    return np.where((half % 2 == 1) & (of > 2), half + 1, half)
 
 
 def _cut_across(blocks: _Blocks, places: IntArray) -> None:

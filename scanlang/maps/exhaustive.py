@@ -35,7 +35,7 @@ def check_formula(name: str, order: FormulaOrder, grid: Grid) -> IntArray | Diag
     large = too_large(name, order, grid)
     if large is not None:
         return large
-    lengths: dict[str, Value] = sizes_of(grid)
+    lengths: dict[str, Value] = {**sizes_of(grid)}
     cells = np.zeros(count, dtype=np.int64)
     outside = np.zeros(count, dtype=np.bool_)
     for start in range(0, count, CHUNK):

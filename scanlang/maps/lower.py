@@ -1,4 +1,4 @@
-"""Lower checked orders to maps. In: a `CheckedProgram`; out: an `Order` for each of its orders, a `Traversal` for each layer of its scans.
+"""Lower checked orders to maps. In: a `CheckedProgram`; out: an `Order` for each order, a `Traversal` for each layer of a scan.
 
 What this does not do: check that the orders visit what they should (`verify.py`). Recurrences and merges stay as they are.
 """
@@ -15,7 +15,7 @@ from scanlang.maps.traversal import Traversal
 
 @dataclass(frozen=True)
 class MappedProgram:
-    """`traversals` gives what each layer of each scan visits; their orders are named as the program writes them (`reverse(rows)`).
+    """`traversals` gives what each layer of each scan visits; orders are named as the program writes them (`reverse(rows)`).
 
     `routes.py` says which route an operand and the output take.
     """

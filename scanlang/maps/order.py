@@ -121,7 +121,7 @@ class Order:
 
     @cached_property
     def plain(self) -> bool:
-        """Every cell of every grid exactly once, and nothing else: no tokens, pads or restarts, nothing known only at run time."""
+        """Every cell of every grid exactly once, and nothing else: no tokens, pads, restarts, nothing given at run time."""
         return visits_once(self.checked) and only_cells(self.checked)
 
     @cached_property
@@ -171,7 +171,7 @@ class Order:
         return self.sequence(*grid).visits
 
     def tokens(self, *grid: int) -> Tokens:
-        """The names of its tokens and how many there are of each: token rows L, L + 1, … are those of the first name, and so on."""
+        """The names of its tokens and how many there are of each: rows L, L + 1, … are those of the first name."""
         return self.sequence(*grid).tokens
 
     @cached_property
@@ -179,7 +179,7 @@ class Order:
         """Equal orders have equal digests."""
         return compare.digest(self)
 
-    def _repr_svg_(self) -> str:
+    def _repr_svg_(self) -> str | None:
         """Its picture, for notebooks."""
         from scanlang.draw import order_svg
 

@@ -105,7 +105,7 @@ class Traversal:
 
     @cached_property
     def plain(self) -> bool:
-        """One route of orders that visit the cells of every grid exactly once, and nothing else, without restarts: R = J = L."""
+        """One route of orders that visit every cell of every grid once, and nothing else, without restarts: R = J = L."""
         return len(self.routes) == 1 and all(order.plain for order in self.numbered)
 
     @cached_property

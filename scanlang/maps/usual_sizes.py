@@ -32,5 +32,5 @@ def usual_sizes_in_words(rank: int) -> str:
 
 
 def telling_first(grid: Grid) -> tuple[bool, int, Grid]:
-    """A key for sorting: the smallest grid first, those of a single row or column last, as they say less about what is wrong."""
+    """A key for sorting: the smallest grid first, those of a single row or column last, as they say less of what is wrong."""
     return len(grid) > 1 and min(grid) == 1, prod(grid), grid

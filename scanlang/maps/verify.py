@@ -150,7 +150,8 @@ def _check_order(order: Order, names: dict[Span, str], sizes: Sizes | None) -> t
         return (), MixedWithGiven(part.span, order.name, order.given or "")
     if order.bijection is not None or (order.proof is not None and not sizes):
         return (), None
-    checked, steps = [], 0
+    checked: list[Grid] = []
+    steps = 0
     for size in sizes or sorted(usual_sizes(order.rank), key=telling_first):
         found, made = _check_at(order, names, size)
         if found is not None and (sizes or not isinstance(found, OF_THE_SIZE)):
@@ -176,7 +177,7 @@ def _check_at(order: Order, names: dict[Span, str], size: Grid) -> tuple[Diagnos
 
 
 def _with_hint(found: Diagnostic, order: Order) -> Diagnostic:
-    if not isinstance(found, NotABijection) or order.rank != 2:  # noqa: PLR2004
+    if not isinstance(found, NotABijection) or order.rank != 2:
         return found
     formula = next(formula for formula in _formulas(order) if _is_about(found, formula))
     return replace(found, hint=misplaced_axis(formula))

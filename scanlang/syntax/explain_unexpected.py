@@ -61,7 +61,7 @@ def _slip(source: Source, tokens: list[Token], span: Span) -> UnexpectedText | N
 
 
 def _never(source: Source, tokens: list[Token], span: Span) -> Diagnostic | None:
-    """`tree mst`, `predecessors left`: a word that means no scan along orders, here or just before, and no order of the file."""
+    """`tree mst`, `predecessors left`: a word that means no scan along orders, here or just before, no order of the file."""
     before = [token_span(tokens[-1], source)] if tokens and tokens[-1].type == "NAME" and span.text[:1].isalnum() else []
     words = [word for word in (*before, span) if not search(rf"\border\s+{escape(word.text)}\b", source.text)]
     return next((found for word in words if (found := refusal(word.text, word)) is not None), None)

@@ -99,7 +99,7 @@ def formulas(draw: st.DrawFn, axes: Axes = AXES) -> str:
 
 @st.composite
 def permutations(draw: st.DrawFn, axes: Axes = AXES, depth: int = 2) -> str:
-    """`window(hilbert, 2, 3, outer = reverse(snake))`: an expression that visits every cell once on every grid, and nothing else."""
+    """`window(hilbert, 2, 3, outer = reverse(snake))`: it visits every cell once on every grid, and nothing else."""
     named = (*WALKS, *CURVES) if len(axes) == len(AXES) else WALKS
     kinds = ("walk", "named", "random", "reverse", "flip", "shift", "window", "transpose", "rotate")
     kind = draw(st.sampled_from(kinds[: 3 if depth == 0 else 7 if len(axes) == 1 else None]))

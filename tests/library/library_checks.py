@@ -1,4 +1,4 @@
-"""What the tests of the library share: its files, one case for every layer of every scan, and a call of each with random weights."""
+"""What the tests of the library share: its files, a case for every layer of a scan, and a call of each with random weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 
 import pytest
 import torch
@@ -15,9 +14,10 @@ from library.transcriptions import DESIGNS, Design
 from torch import Tensor
 
 import scanlang
+from scanlang.library import library
 from scanlang.testing import TOLERANCES, assert_close
 
-FILES = tuple(sorted(f.name.removesuffix(".scan") for f in resources.files("scanlang.std").iterdir() if f.name.endswith(".scan")))
+FILES = tuple(name.removeprefix("std.") for name in library())
 
 
 @cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from library.transcriptions import Design
@@ -43,7 +44,8 @@ class Slow:
         maps = {name: self.packed(name, given) for name in self.design.inputs}
         outputs = [self.direction(k, walks, maps["x"], given) for k in range(len(walks))]
         kept = len(self.rows) - 1
-        merged = self.design.merge([y[:, :kept] for y in outputs], {n: m[:, :kept] for n, m in maps.items()}, self.layers, self.count)
+        inputs = {name: rows[:, :kept] for name, rows in maps.items()}
+        merged = self.design.merge([y[:, :kept] for y in outputs], inputs, self.layers, self.count)
         found, first = [merged[:, : self.count].unflatten(1, self.grid)], self.count
         for name in dict.fromkeys(step[0] for step in self.rows if isinstance(step, tuple)):
             size = sum(isinstance(step, tuple) and step[0] == name for step in self.rows)
@@ -112,9 +114,7 @@ class Slow:
         state = self.weights["A_log"].shape[-1]
         return (u @ weight.T).split([rank, state, state], -1)
 
-    def recurrence(
-        self, k: int, walk: Walk, u: Tensor, low: Tensor, into: Tensor, out: Tensor, own: slice
-    ) -> Tensor:
+    def recurrence(self, k: int, walk: Walk, u: Tensor, low: Tensor, into: Tensor, out: Tensor, own: slice) -> Tensor:
         """S6: h = exp(Δ A) h + Δ B u, y = C h + D u, with Δ = softplus(W low + b) and A = -exp(A_log)."""
         dt_weight, dt_bias, a_log, skip = (self.weight(name, k, own) for name in ("dt_weight", "dt_bias", "A_log", "D"))
         labels = moves(walk, self.grid) if self.design.labelled else None
@@ -152,4 +152,4 @@ def moves(walk: Walk, grid: Sequence[int]) -> list[int]:
     """How every step came about; 0 for the first."""
     _, w = grid
     cells = [divmod(step, w) for step in walk.steps if isinstance(step, int)]
-    return [0, *(MOVES[r - q, c - b] for (q, b), (r, c) in zip(cells, cells[1:], strict=False))]
+    return [0, *(MOVES[r - q, c - b] for (q, b), (r, c) in pairwise(cells))]

@@ -1,4 +1,4 @@
-"""The library against transcriptions of the published code: what is visited, exactly; outputs and every gradient, in float64."""
+"""The library against transcriptions of the published code: what is visited, exactly; outputs and all gradients in float64."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from library.transcriptions import DESIGNS
 from library.walks import Walks
 
 from scanlang.maps.traversal import Visits
-
-NO_DESIGNS = {"selective", "orders"}
-"""Files with a recurrence, and with named orders."""
 
 
 def test_every_scan_is_transcribed() -> None:

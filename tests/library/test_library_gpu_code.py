@@ -1,4 +1,4 @@
-"""Every scan of the library compiled by Triton for sm_90, forward and backward, without a GPU: no spills, no shortage of registers."""
+"""Every scan of the library compiled by Triton for sm_90, forward and backward, without a GPU: nothing spills."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Every scan of the library written a second time, from its catalogue row and the published code, by hand.
 
-`DESIGNS[file, scan]` says what the directions of each layer visit (`walks.py`), what they share, where streams run and how outputs
-come together. `slow.py` computes it; `test_library.py` compares both with the programs.
+`DESIGNS[file, scan]` says what the directions of each layer visit (`walks.py`), what they share, where streams run and how
+outputs come together. `slow.py` computes it; `test_library.py` compares both with the programs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import torch
 from library import walks
-from library.walks import Map, Walk, Walks, apart, backwards, cells, mirrored, padded, raster, stripes, turned, walk, with_tokens
+from library.walks import Map, Walk, Walks, apart, backwards, cells, mirrored, padded, raster, turned, walk, with_tokens
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,8 +38,8 @@ class Design:
 
     layers: tuple[Callable[..., Walks], ...]
     merge: Merge
+    sizes: Mapping[str, int]
     grids: tuple[tuple[int, ...], ...] = ((4, 6), (5, 7), *SMALL)
-    sizes: Mapping[str, int] = None  # type: ignore[assignment]
     channels: int = 3
     inputs: tuple[str, ...] = ("x",)
     conv: int = 0
@@ -198,7 +198,7 @@ def mambaad(of: Callable[[Map], Walk], h: int, w: int) -> Walks:
 
 def mair(first: int, h: int, w: int) -> Walks:
     x = cells(h, w)
-    return tuple(stripes(image, 4, first) for image in (x, turned(x), x.T, turned(x).T))
+    return tuple(walks.stripes(image, 4, first) for image in (x, turned(x), x.T, turned(x).T))
 
 
 def eight_snakes(h: int, w: int) -> Walks:
@@ -214,7 +214,7 @@ def zigma(layer: int, h: int, w: int) -> Walks:
     """Corners in the order top left, top right, bottom left, bottom right; along rows, along columns."""
     corner, along_columns = divmod(layer, 2)
     x = cells(h, w)
-    x = mirrored(x, 0) if corner >= 2 else x  # noqa: PLR2004
+    x = mirrored(x, 0) if corner >= 2 else x
     x = mirrored(x, 1) if corner % 2 else x
     return (with_tokens(walks.snake(x.T if along_columns else x), extra=0),)
 
@@ -314,7 +314,6 @@ def three_ways(h: int, w: int, order: Sequence[int]) -> Walks:
 
 # The library.
 
-NOTHING: frozenset[str] = frozenset()
 EVERYTHING = frozenset({"dt_weight", "dt_bias", "A_log", "D", "dB", "project", "conv"})
 MAMBA = {"inputs": ("x", "z"), "conv": 4}
 MANY = ((4, 6), (3, 5), (8, 8), (9, 14))
@@ -356,6 +355,7 @@ def poles_of(h: int, w: int) -> Walk:
 
 HALVED = {**MAMBA, "merge": partial(gated, over=2)}
 GATED = {**MAMBA, "merge": gated}
+PLAIN = {"merge": gated, "inputs": ("x", "z"), "shared": EVERYTHING, "labelled": True}
 FOUR_LINES = (single(raster), flipped(raster), single(walks.columns), flipped(walks.columns))
 
 DESIGNS: dict[tuple[str, str], Design] = {
@@ -381,13 +381,15 @@ DESIGNS: dict[tuple[str, str], Design] = {
         layers_of_localvim("h", "v_flip", "w7", "w7_flip"),
         layers_of_localvim("h_flip", "w2_flip", "w7", "w7_flip"),
         layers_of_localvim("h", "h_flip", "v", "w7"),
-        **{**MAMBA, "merge": bi_attention_gated}, channels=8, grids=((5, 9), *LARGE),
-    ),  # fmt: skip
+        **{**GATED, "merge": bi_attention_gated, "channels": 8, "grids": ((5, 9), *LARGE)},
+    ),
     ("localvmamba", "localvmamba"): one(
         layers_of_localmamba("h", "h_flip", "w7", "w7_flip"),
         layers_of_localmamba("h_flip", "v_flip", "w2", "w2_flip"),
-        merge=bi_attention, channels=8, grids=((5, 9), *LARGE),
-    ),  # fmt: skip
+        merge=bi_attention,
+        channels=8,
+        grids=((5, 9), *LARGE),
+    ),
     ("mair", "mair"): one(partial(mair, 4), partial(mair, 2), grids=((5, 7), (4, 6), (3, 10), *SMALL)),
     ("mamba_in_mamba", "mamba_in_mamba"): one(eight_snakes, merge=side_by_side),
     ("mamba_in_mamba", "mamba_in_mamba_centre"): one(as_given, given="centre_out"),
@@ -404,9 +406,7 @@ DESIGNS: dict[tuple[str, str], Design] = {
     ("mambavision", "mambavision"): one(
         lambda h, w: (apart(walks.ragged_windows(h, w, 14)),), grids=((3, 15), (14, 28), (15, 29), *SMALL)
     ),
-    ("mhs_vm", "mhs_vm_c"): one(
-        lambda h, w: mhs_vm(walks.snake(cells(h, w)), walks.snake(cells(h, w).T)), merge=fusion
-    ),
+    ("mhs_vm", "mhs_vm_c"): one(lambda h, w: mhs_vm(walks.snake(cells(h, w)), walks.snake(cells(h, w).T)), merge=fusion),
     ("mhs_vm", "mhs_vm_x"): one(
         lambda h, w: mhs_vm(walks.zigzag(cells(h, w)), walks.zigzag(mirrored(cells(h, w), 1))), merge=fusion
     ),
@@ -418,15 +418,10 @@ DESIGNS: dict[tuple[str, str], Design] = {
     ("motionmamba", "motionmamba_spatial"): one(both_ways),
     ("msvmamba", "msvmamba_full"): one(single(raster)),
     ("msvmamba", "msvmamba_half"): one(msvmamba),
-    ("plainmamba", "plainmamba"): one(plainmamba, merge=gated, inputs=("x", "z"), shared=EVERYTHING, labelled=True),
-    ("plainmamba", "plainmamba_released"): one(
-        plainmamba, merge=gated, inputs=("x", "z"), shared=EVERYTHING, labelled=True,
-        operands=lambda h, w: (raster(h, w),) * 4,
-    ),  # fmt: skip
+    ("plainmamba", "plainmamba"): one(plainmamba, **PLAIN),
+    ("plainmamba", "plainmamba_released"): one(plainmamba, **PLAIN, operands=lambda h, w: (raster(h, w),) * 4),
     ("rs_mamba", "rs_mamba"): one(rs_mamba),
-    ("rsmamba", "rsmamba"): one(
-        three_ways, **{**MAMBA, "merge": partial(gated, over=3)}, shared=EVERYTHING, given="shuffled"
-    ),
+    ("rsmamba", "rsmamba"): one(three_ways, **{**MAMBA, "merge": partial(gated, over=3)}, shared=EVERYTHING, given="shuffled"),
     ("segmamba", "segmamba"): one(segmamba, **GATED, grids=VOLUMES),
     ("tinyvim", "tinyvim"): one(cross, sizes={"rank": 2}),
     ("videomamba", "videomamba"): one(partial(videomamba, False), **GATED, grids=VOLUMES),

@@ -1,4 +1,4 @@
-"""Traversals as the published code makes them: the same slicing, transposing, flipping and index arithmetic, on arrays of indices.
+"""Traversals as the published code makes them: the same slicing, transposing, flipping and arithmetic, on arrays of indices.
 
 In: the lengths of the axes. Out: walks, lists of what is visited, step by step. Nothing of the compiler is in here. A map of
 indices (`cells(h, w)`, -1 for padding) goes through what a design does to its feature map before it is flattened.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,10 +57,10 @@ def apart(sequences: Iterable[Map]) -> Walk:
 
 def with_tokens(of: Walk, **places: int | list[int]) -> Walk:
     """Tokens put into a sequence: where each of them ends up in it."""
-    numbered = [(place, (name, i)) for name, at in places.items() for i, place in enumerate(at if isinstance(at, list) else [at])]
+    lists = {name: at if isinstance(at, list) else [at] for name, at in places.items()}
     steps = list(of.steps)
-    for place, token in sorted(numbered, key=lambda pair: pair[0]):
-        steps.insert(place, token)
+    for place, name, number in sorted((place, name, number) for name, at in lists.items() for number, place in enumerate(at)):
+        steps.insert(place, (name, number))
     assert not of.starts
     return Walk(tuple(steps))
 
@@ -157,7 +158,7 @@ def stripes(indices: Map, width: int, first: int) -> Walk:
     h, w = indices.shape
     edges = [0, *range(first, w, width), w]
     found: list[int] = []
-    for number, (left, right) in enumerate(zip(edges, edges[1:], strict=False)):
+    for number, (left, right) in enumerate(pairwise(edges)):
         stripe = indices[:, left:right]
         stripe = stripe[::-1] if number % 2 else stripe
         for row in range(h):

@@ -1,0 +1,36 @@
+"""The library on an NVIDIA GPU: modules against the transcriptions of the published code, operators against the reference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from library.library_checks import CASES, FIRST_LAYERS, Call, program
+from library.transcriptions import DESIGNS
+
+import scanlang
+from scanlang.testing import TOLERANCES, Tolerance, assert_matches_reference, draw_inputs
+
+pytestmark = pytest.mark.gpu
+
+WIDER = 11
+"""So many times the channels of the tests on the CPU: more than a warp, and no multiple of one."""
+
+
+@pytest.mark.parametrize(("file", "scan", "layer"), CASES)
+def test_modules_match_the_transcriptions(file: str, scan: str, layer: int) -> None:
+    """MHS-VM in float64: a deviation over a mean that may be near zero has no accuracy in float32."""
+    design, dtype = DESIGNS[file, scan], torch.float64 if file == "mhs_vm" else torch.float32
+    for grid in design.grids[:2]:
+        Call(file, scan, layer, grid, channels=WIDER * design.channels, dtype=dtype, device="cuda").compare()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize(("file", "scan"), FIRST_LAYERS)
+def test_operators_match_the_reference(file: str, scan: str, dtype: torch.dtype) -> None:
+    design, op = DESIGNS[file, scan], scanlang.compile(program(file), scan)
+    tolerances = TOLERANCES
+    if dtype == torch.bfloat16 and (op.convolves_before or op.graph.second is not None):
+        rounding = TOLERANCES[dtype].rounding
+        tolerances = {torch.float32: Tolerance(rounding, 4 * rounding, 16 * rounding)}
+    drawn = draw_inputs(op, design.grids[0], channels=WIDER * design.channels, sizes=design.sizes, dtype=dtype, device="cuda")
+    assert_matches_reference(op, program(file), drawn, scan, tolerances=tolerances)
