@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from scanlang.draw import MOST_CELLS, hexadecimal, order_text, orders_svg, ramp
+import scanlang
+from scanlang.draw import MOST_CELLS, hexadecimal, layers_svg, order_text, orders_svg, ramp
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -117,3 +118,74 @@ def test_text_grid_in_colour_says_the_same() -> None:
     coloured = order_text(snake(3, 4), 3, 4, colour=True)
     assert re.sub("\x1b\\[[0-9;]*m", "", coloured).split() == order_text(snake(3, 4), 3, 4).split()
     assert coloured.count("\x1b[0m") == 12
+
+
+def drawn(text: str, *size: int, grid: str = "h, w") -> str:
+    return orders_svg([(text, scanlang.order(text, grid).sequence(*size))], *size)
+
+
+def test_tokens_and_pads_stand_below_the_grid() -> None:
+    svg = drawn("insert(window(raster, 2, 2, pad = decay), cls at middle)", 3, 3)
+    steps = beads(svg)
+    assert [step for step, _, _ in steps] == list(range(17))
+    in_grid = max(y for step, _, y in steps if step in (0, 4, 9, 13))
+    below = {step for step, _, y in steps if y > in_grid}
+    assert len(below) == 1 + 7, "a token and seven pads"
+    texts = [text.text for text in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+    assert {"cls", "pads"} <= set(texts)
+    hollow = [
+        r for r in ElementTree.fromstring(svg).iter(f"{SVG}rect") if r.get("fill") == "#ffffff" and r.get("width") == "17"
+    ]
+    assert len(hollow) == 7
+
+
+def test_nothing_leads_to_a_restart() -> None:
+    assert len(lines(drawn("raster", 4, 5), dashed=True)) == 3
+    svg = drawn("reset(raster, every h)", 4, 5)
+    assert lines(svg, dashed=True) == []
+    assert [step for step, _, _ in beads(svg)] == list(range(20))
+
+
+def test_a_cell_visited_again_has_a_bead_for_every_visit() -> None:
+    placed = beads(drawn("concat(raster, reverse(raster))", 2, 3))
+    assert len(placed) == 12
+    assert len({(x, y) for _, x, y in placed}) == 12
+    by_step = {step: (x, y) for step, x, y in placed}
+    for step in range(6):
+        (x, y), (again_x, again_y) = by_step[step], by_step[11 - step]
+        assert x == again_x
+        assert 16 <= abs(y - again_y) <= 18
+
+
+def test_slices_stand_side_by_side() -> None:
+    placed = {step: (x, y) for step, x, y in beads(drawn("raster", 2, 2, 3, grid="t, h, w"))}
+    assert placed[6][0] - placed[0][0] > 3 * 28
+    assert [placed[step][1] == placed[0][1] for step in (2, 6, 3)] == [True, True, False]
+    four = {step: (x, y) for step, x, y in beads(drawn("raster", 2, 2, 1, 2, grid="b, t, h, w"))}
+    assert four[4][0] == four[0][0]
+    assert four[4][1] > four[0][1]
+    assert len(beads(drawn("snake", 7, grid="l"))) == 7
+
+
+def test_layers_stand_below_each_other() -> None:
+    named = [("rows", rows(2, 2)), ("snake", snake(2, 2))]
+    svg = layers_svg([named, named[:1]], 2, 2)
+    texts = {text.text: float(text.get("y", "")) for text in ElementTree.fromstring(svg).iter(f"{SVG}text") if text.text}
+    assert texts["layer 1"] > texts["layer 0"] + 56
+    assert "layer 0" not in layers_svg([named], 2, 2)
+
+
+def test_text_grid_of_everything() -> None:
+    order = scanlang.order("insert(reset(raster, every h), cls at head, reg at every 3)")
+    assert order_text(order.sequence(2, 3), 2, 3) == "1 2 3\n5 6 7\ncls: 0\nreg: 4 8\nrestarts: 5"
+    assert order_text(scanlang.order("snake", "t, h, w").sequence(2, 2, 2), 2, 2, 2) == "0 1   7 6\n3 2   4 5"
+    assert order_text(scanlang.order("window(raster, 1, 2, pad = decay)").sequence(1, 3), 1, 3) == "0 1 2\npads: 3"
+
+
+def test_long_titles_are_cut_off() -> None:
+    title = "insert(window(hilbert, 4, 4, outer = snake), cls at middle)"
+    texts = [
+        text for text in ElementTree.fromstring(drawn(title, 4, 4)).iter(f"{SVG}text") if (text.text or "").startswith("insert")
+    ]
+    assert (texts[0].text or "").endswith("…")
+    assert float(texts[0].get("font-size", "")) * len(texts[0].text or "") * 0.6 < 28 * 4 + 22

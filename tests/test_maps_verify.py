@@ -191,9 +191,9 @@ def test_only_bijections_are_proved(map_: IndexMap) -> None:
 
 
 def test_proofs_of_what_is_made_of_proved_orders() -> None:
-    walk = "walk: every axis whole, by construction"
+    walk, window = "walk: every axis whole, by construction", "window: every cell in one window, every window once"
     proofs = {
-        "window(hilbert, 3, 3, outer = snake)": f"hilbert: by construction; {walk}; window: every cell in one window, every window once",
+        "window(hilbert, 3, 3, outer = snake)": f"hilbert: by construction; {walk}; {window}",
         "shift(snake, 1, 2)": f"{walk}; shift: a roll is a bijection",
         "dilate(raster, 2)": f"{walk}; dilate: each cell of its phase once",
         "insert(reset(reverse(raster), every h), cls at 98)": walk,
@@ -234,7 +234,7 @@ def test_a_wrong_formula_is_named_wherever_it_is_used() -> None:
             "t, h, w",
             "(s // (h * w), s // w % h, s % w)",
             "(s // (h * w), s // h % h, s % w)",
-            "steps 2 and 4 both visit cell (0, 1, 0) when t = 2, h = 2, w = 2; none visits (0, 0, 0)",
+            "steps 1 and 4 both visit cell (0, 0, 1) when t = 2, h = 2, w = 3; none visits (0, 1, 1)",
         ),
     ],
 )
@@ -246,7 +246,7 @@ def test_formulas_on_other_grids(grid: str, good: str, bad: str, label: str) -> 
     assert usual_sizes_in_words(rank) in str(program.verifications["f"])
     with pytest.raises(ScanError) as caught:
         check_text(Source("f.scan", f"grid {grid} order f({step}) = {bad}"))
-    assert caught.value.diagnostics[0].label.startswith(label.split(";")[0][:20])
+    assert caught.value.diagnostics[0].label == label
 
 
 def test_tables_are_right_at_their_size(tmp_path: Path) -> None:
@@ -263,8 +263,8 @@ def test_tables_are_right_at_their_size(tmp_path: Path) -> None:
 
 def test_work_at_the_usual_sizes_is_bounded() -> None:
     """All of these would be many more steps than are checked."""
-    far = "order g = window(f, 4000, 4000, pad = decay)"
-    program = verified("(t // w, (t + 5) % w)".replace("(t + 5) % w", "(t % w + 5 * (t // w)) % w"), far)
+    far = "order g = window(f, 1000, 1000, pad = decay)"
+    program = verified("(t // w, (t % w + 5 * (t // w)) % w)", far)
     assert program.verifications["g"].proof is not None
     unproved = verified(UNPROVED, far)
     assert 0 < len(unproved.verifications["g"].sizes) < len(usual_sizes(2))
