@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,13 @@ class Tables:
     """Stands for a `Traversal` at the one size it is used at."""
 
     visits: Visits
+    given_names: tuple[str, ...] = ()
 
     plain = False
+
+    @property
+    def orders(self) -> tuple[SimpleNamespace, ...]:
+        return tuple(SimpleNamespace(name="at random") for _ in self.visits.lengths)
 
     def at(self, grid: tuple[int, ...]) -> Visits:
         assert int(np.prod(grid)) == self.visits.cells
@@ -206,7 +212,7 @@ def check_executable(
     arrays = draw_arrays(kernels, visits, batch, channels, dtype, device)
     exact = {name: array.cpu().double().requires_grad_() for name, array in arrays.items()}
     wanted = expected_output(kernels, exact, visits, tables)
-    executable = backend(kernels, Tables(visits))
+    executable = backend(kernels, Tables(visits, () if tables is None else ("given",)))
     given = None if tables is None else tables.to(device)
     result, saved = executable.forward(arrays, grid, True, given)
     alone, nothing = executable.forward(arrays, grid, False, given)
@@ -278,3 +284,43 @@ def kernels_of(name: str, **sizes: int) -> ScanKernels:
     op = operator(name)
     labels = {label: 2 for argument in op.signature.arguments for label in argument.labels}
     return lower_to_kernels(op.graph, {**labels, **op.signature.fixed, **sizes})
+
+
+SELECTIVE, MERGED = "share-names", "merge-z"
+TABLES: dict[str, tuple[ScanKernels, Visits]] = {
+    "uneven": (kernels_of(SELECTIVE), draw_visits(12, (7, 0, 70), tokens=2, pads=3)),
+    "nothing": (kernels_of(SELECTIVE), draw_visits(12, (0, 0, 0), pads=1)),
+    "once": (kernels_of(SELECTIVE), draw_visits(12, (17, 17, 17), tokens=2, pads=3, once=True)),
+    "routes": (
+        rerouted(kernels_of(SELECTIVE), {"B": 1, "low": 2, "x": 2}, output_route=1, routes=3),
+        draw_visits(12, (9, 3, 66), routes=3, tokens=1, pads=2),
+    ),
+    "along-time": (
+        rerouted(kernels_of(SELECTIVE), {"B": TIME, "low": TIME}, ("low",), output_route=1, routes=2),
+        draw_visits(12, (9, 3, 66), routes=2, tokens=1, pads=2),
+    ),
+    "merge": (kernels_of(MERGED), draw_visits(12, (7, 0, 70), tokens=2, pads=3)),
+    "merge-routes": (
+        rerouted(kernels_of(MERGED), {"C": 1}, output_route=2, routes=3), draw_visits(12, (9, 3, 20), routes=3, pads=2),
+    ),
+    "merge-reads-a-stream": (kernels_of("merge-x"), draw_visits(12, (9, 3, 20), tokens=1, pads=2)),
+    "projected": (kernels_of("projected-channels"), draw_visits(12, (9, 30), tokens=1, pads=2)),
+    "stacked": (
+        rerouted(kernels_of(SELECTIVE), {}, merge_scale=None, stacked=True), draw_visits(12, (9, 0, 66), tokens=1, pads=2),
+    ),
+    "split": (rerouted(kernels_of(SELECTIVE), {}, split=(1, 1, 1)), draw_visits(12, (9, 3, 66), tokens=1, pads=2)),
+    "split-parts": (
+        rerouted(kernels_of("merge-mean"), {"B": 1}, merge_scale=1.0, split=(3, 1, 2), output_route=1, routes=2),
+        draw_visits(12, (9, 3, 66), routes=2, tokens=1, pads=2),
+    ),
+}  # fmt: skip
+
+PER_IMAGE = ("uneven", "routes", "merge-routes", "split-parts")
+"""Those that are checked with tables of every image, too."""
+
+
+def draw_tables(kernels: ScanKernels, visits: Visits, batch: int) -> Tensor:
+    """Rows at random for every image, `(B, routes, K, J)`."""
+    generator = torch.Generator().manual_seed(2)
+    shape = (batch, kernels.routes, kernels.directions, visits.steps)
+    return torch.randint(0, visits.rows, shape, generator=generator, dtype=torch.int32)

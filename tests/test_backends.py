@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_checks import check_executable, draw_visits, kernels_of, rerouted
+from kernel_checks import PER_IMAGE, TABLES, check_executable, draw_tables
 from operator_checks import assert_same_bits, call, check_pads_of_a_merge, draw, operator, results, through
 from operator_programs import FEATURES, PROGRAMS
 from torch import Tensor, nn
@@ -22,10 +22,8 @@ import scanlang
 from scanlang.codegen.cpu.build_c import find_compiler
 from scanlang.codegen.cpu.run_c import CpuScan
 from scanlang.codegen.executable import Executable
-from scanlang.codegen.kernel import TIME, ScanKernels
 from scanlang.codegen.run_torch import TorchScan
 from scanlang.graph.interpret import interpret
-from scanlang.maps.traversal import Visits
 from scanlang.testing import TOLERANCES, assert_close, assert_matches_reference, draw_inputs, grids, inputs, programs
 
 BACKENDS: dict[str, Callable[..., Executable]] = {"torch": TorchScan, "c": CpuScan}
@@ -74,36 +72,6 @@ def test_the_result_does_not_depend_on_what_is_saved(backend: str) -> None:
         assert torch.equal(run(backend, name, given, False)[""], run(backend, name, given, True)[""])
 
 
-SELECTIVE, MERGED = "share-names", "merge-z"
-TABLES: dict[str, tuple[ScanKernels, Visits]] = {
-    "uneven": (kernels_of(SELECTIVE), draw_visits(12, (7, 0, 70), tokens=2, pads=3)),
-    "nothing": (kernels_of(SELECTIVE), draw_visits(12, (0, 0, 0), pads=1)),
-    "once": (kernels_of(SELECTIVE), draw_visits(12, (17, 17, 17), tokens=2, pads=3, once=True)),
-    "routes": (
-        rerouted(kernels_of(SELECTIVE), {"B": 1, "low": 2, "x": 2}, output_route=1, routes=3),
-        draw_visits(12, (9, 3, 66), routes=3, tokens=1, pads=2),
-    ),
-    "along-time": (
-        rerouted(kernels_of(SELECTIVE), {"B": TIME, "low": TIME}, ("low",), output_route=1, routes=2),
-        draw_visits(12, (9, 3, 66), routes=2, tokens=1, pads=2),
-    ),
-    "merge": (kernels_of(MERGED), draw_visits(12, (7, 0, 70), tokens=2, pads=3)),
-    "merge-routes": (
-        rerouted(kernels_of(MERGED), {"C": 1}, output_route=2, routes=3), draw_visits(12, (9, 3, 20), routes=3, pads=2),
-    ),
-    "merge-reads-a-stream": (kernels_of("merge-x"), draw_visits(12, (9, 3, 20), tokens=1, pads=2)),
-    "projected": (kernels_of("projected-channels"), draw_visits(12, (9, 30), tokens=1, pads=2)),
-    "stacked": (
-        rerouted(kernels_of(SELECTIVE), {}, merge_scale=None, stacked=True), draw_visits(12, (9, 0, 66), tokens=1, pads=2),
-    ),
-    "split": (rerouted(kernels_of(SELECTIVE), {}, split=(1, 1, 1)), draw_visits(12, (9, 3, 66), tokens=1, pads=2)),
-    "split-parts": (
-        rerouted(kernels_of("merge-mean"), {"B": 1}, merge_scale=1.0, split=(3, 1, 2), output_route=1, routes=2),
-        draw_visits(12, (9, 3, 66), routes=2, tokens=1, pads=2),
-    ),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("tables", TABLES)
 def test_any_tables(tables: str, backend: str) -> None:
@@ -112,13 +80,10 @@ def test_any_tables(tables: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("tables", ["uneven", "routes", "merge-routes", "split-parts"])
+@pytest.mark.parametrize("tables", PER_IMAGE)
 def test_tables_of_every_image(tables: str, backend: str) -> None:
     kernels, visits = TABLES[tables]
-    generator = torch.Generator().manual_seed(2)
-    shape = (2, kernels.routes, kernels.directions, visits.steps)
-    given = torch.randint(0, visits.rows, shape, generator=generator, dtype=torch.int32)
-    check_executable(BACKENDS[backend], kernels, visits, channels=6, tables=given)
+    check_executable(BACKENDS[backend], kernels, visits, channels=6, tables=draw_tables(kernels, visits, batch=2))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

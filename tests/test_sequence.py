@@ -108,6 +108,8 @@ WITH_EVERYTHING = (
     "concat(insert(raster, cls at head), insert(columns, reg at head, cls at tail))",
     "concat(reset(raster, every h), columns)",
     "interleave(insert(raster, cls at tail), window(raster, 2, 2, pad = decay))",
+    "concat(window(raster, 2, 2, pad = decay), dilate(raster, 2, phase = (1, 1), pad = decay))",
+    "window(reset(raster, every h), 2, 2, outer = insert(snake, reg at every 1))",
 )
 
 

@@ -52,6 +52,7 @@ def test_directions_share_tokens_by_name_and_number() -> None:
     assert visits.tokens == (("reg", 3),)
     assert visits.tables[0][0].tolist() == [0, 1, 2, 3, 6, 4, 5]
     assert visits.tables[0][1].tolist() == [8, 5, 4, 7, 3, 2, 6, 1, 0]
+    assert traversal("insert(raster, reg at every 2)", "insert(raster, reg at every 4)").at((2, 3)).tokens == (("reg", 3),)
 
 
 def test_simple_whole_and_repeated() -> None:

@@ -28,6 +28,8 @@ from scanlang.codegen.schedule import Schedule
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
+from operator_checks import program
+from operator_programs import FEATURES, SIZES, VOLUMES
 from triton_checks import cross, gated
 
 pytestmark = pytest.mark.triton
@@ -48,13 +50,24 @@ MODULES = {
     "cross-N1-C96-56x56-bf16-sm120": (1, 6, 96, 56, "bfloat16", 120),
     "gated-N4-C96-14x14-bf16-sm90": (4, 0, 96, 14, "bfloat16", 90),
 }
+ASKED = {
+    "tokens, convolution": "conv-tokens",
+    "rows visited twice": "twice",
+    "channels split": "split-parts",
+    "tables of every image": "given-two",
+    "labels": "labels",
+}
+"""What a program may ask beyond one pass of all cells and channels: programs of `operator_programs`, for 14 × 14 cells."""
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SLOW_SCANS = {"one_direction", "bidirectional", "gated", "snakes"}
 LONG = {name for name in MODULES if "fp32" in name or "sm80" in name}
+QUICK = {*ASKED.values(), "reset-conv", "split-uneven", "concat-tokens", "along"}
 
 
 @cache
 def layout_of(name: str) -> tuple[Layout, int]:
+    if name in ASKED:
+        return small_job(ASKED[name]).layout, 90
     states, rank, channels, side, dtype, capability = MODULES[name]
     kernels, traversal = cross(state=states, rank=rank) if name.startswith("cross") else gated()
     types = [(stream.name, dtype) for stream in kernels.streams]
@@ -63,9 +76,19 @@ def layout_of(name: str) -> tuple[Layout, int]:
     return Layout(kernels, traversal, choose_gpu_schedule(kernels, traversal, shape, 1), shape), capability
 
 
+def small_job(name: str) -> Job:
+    loaded = program(name)
+    size = SIZES.get(name, (14, 14))
+    return Job(loaded, loaded.scan_name(None), "sm_90", size, 96, "bfloat16")
+
+
 @cache
 def compiled(name: str) -> tuple[KernelCode, ...]:
     return compile_module(*layout_of(name))
+
+
+def emitted(layout: Layout) -> str:
+    return emit_triton(layout.kernels, layout.traversal, layout.schedule, layout.shape)
 
 
 def figures(report: KernelReport) -> dict[str, float]:
@@ -73,7 +96,8 @@ def figures(report: KernelReport) -> dict[str, float]:
 
 
 def module_parameters() -> list[object]:
-    return [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in MODULES]
+    names = (*MODULES, *ASKED)
+    return [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in names]
 
 
 @pytest.mark.parametrize("name", module_parameters())
@@ -113,13 +137,24 @@ def test_no_shipped_program_spills(path: Path, scan: str) -> None:
         assert code.report.registers <= 255
 
 
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in (*FEATURES, *VOLUMES)]
+)
+def test_nothing_that_a_program_asks_spills(name: str) -> None:
+    job = small_job(name)
+    for one in (job, job.before) if job.before else (job,):
+        for code in one.machine_code:
+            assert code.report.spills == 0, f"{code.report.name} spills {code.report.spills} bytes"
+            assert code.report.registers <= 255
+
+
 def test_this_triton_version_is_in_the_table() -> None:
     import triton
 
     table = json.loads(TABLE.read_text())
     assert {"3.6.0", "3.9.0"} <= set(table)
     if triton.__version__ in table:
-        assert set(table[triton.__version__]) == set(MODULES)
+        assert set(table[triton.__version__]) == {*MODULES, *ASKED}
 
 
 def test_a_walk_issues_the_instructions_its_loop_shows() -> None:
@@ -188,7 +223,7 @@ def test_the_text_is_the_same_in_every_process_and_passes_the_linter(tmp_path: P
 
 def test_the_text_says_where_it_comes_from() -> None:
     layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
-    text = emit_triton(layout.kernels, layout.traversal, layout.schedule, layout.shape)
+    text = emitted(layout)
     head = ast.get_docstring(ast.parse(text))
     assert head is not None
     assert "directions  rows, columns, reverse(rows), reverse(columns)" in head
@@ -200,9 +235,24 @@ def test_the_text_says_where_it_comes_from() -> None:
 
 def test_nests_walk_without_tables_and_divisions() -> None:
     layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
-    text = emit_triton(layout.kernels, layout.traversal, layout.schedule, layout.shape)
+    text = emitted(layout)
     assert "table" not in text.split("import triton", 1)[1]
     assert "for i0 in range(56):" in text
+
+
+def test_the_text_has_what_is_asked() -> None:
+    texts = {name: emitted(small_job(name).layout) for name in ("reset", "twice", "split-parts", "along")}
+    assert "p_0restart" in texts["reset"]
+    assert "l0_output" in texts["twice"]
+    assert "l0_output" not in texts["along"]
+    assert "o0_cell_1 = tl.load(table + " in texts["along"]
+    assert "n_k" in texts["split-parts"]
+
+
+def test_only_what_is_asked_costs() -> None:
+    """Nothing of it is in the text of a program that asks for nothing."""
+    text = emitted(layout_of("cross-N1-C96-56x56-bf16-sm90")[0])
+    assert not re.search(r"i_step|l0_output|o0_cell_|n_k|timed", text)
 
 
 def test_offsets_beyond_32_bits_are_wide() -> None:
@@ -211,14 +261,15 @@ def test_offsets_beyond_32_bits_are_wide() -> None:
     huge = Layout(layout.kernels, layout.traversal, layout.schedule, shape)
     assert huge.wide
     assert not layout.wide
-    assert "o_cell.to(tl.int64)" in emit_triton(huge.kernels, huge.traversal, huge.schedule, shape)
+    assert "o_cell.to(tl.int64)" in emitted(huge)
 
 
 def write_table() -> None:
     import triton
 
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
-    measured = {name: {code.report.name: figures(code.report) for code in compiled(name)} for name in MODULES}
+    names = (*MODULES, *ASKED)
+    measured = {name: {code.report.name: figures(code.report) for code in compiled(name)} for name in names}
     table[triton.__version__] = measured
     TABLE.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scanlang.codegen.gpu.choose_gpu_schedule import candidates, choose_chunks, values_held
+from scanlang.codegen.gpu.choose_gpu_schedule import candidates, choose_chunks, values_held, why_a_table
 from scanlang.codegen.gpu.triton_layout import Walk, walk_of
 from scanlang.codegen.kernel import OWN, ScanKernels
 from scanlang.maps.traversal import Traversal
@@ -26,12 +26,13 @@ def addressing(kernels: ScanKernels, traversal: Traversal, grid: tuple[int, ...]
 
 def _runs(walk: Walk | str) -> str:
     assert isinstance(walk, Walk)
-    return f"runs of {walk.length} step{'s' * (walk.length != 1)}"
+    return f"runs of {walk.length} steps"
 
 
 def _why_no_loops(walk: Walk | str, held: int) -> str:
-    if isinstance(walk, str):
-        return walk
+    if (reason := why_a_table(walk)) is not None:
+        return reason
+    assert isinstance(walk, Walk)
     if all(walk.length % chunk for chunk, _ in candidates(held)):
         return f"{_runs(walk)} are no whole chunks"
     return "loops for all directions or for none"

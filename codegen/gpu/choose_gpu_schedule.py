@@ -16,6 +16,9 @@ LANES = 32
 PROGRAMS = 132 * 32
 """With so many programs for one direction an H200 is busy without running the directions side by side."""
 
+SHORTEST_RUN = 8
+"""Loops around shorter runs take longer than a table: at VMamba-T's first stages windows of 7 × 7 do by a sixth."""
+
 # (chunk, backward chunk), the best first. States are saved at every backward chunk, so it divides the other.
 FEW_VALUES = ((8, 4), (4, 4), (6, 3), (7, 7), (5, 5), (3, 3))
 SOME_VALUES = ((8, 2), (4, 2), (6, 2), (2, 2), (6, 3), (3, 3), (7, 1), (5, 1), (3, 1))
@@ -44,10 +47,20 @@ def visits_once(traversal: Traversal, grid: tuple[int, ...]) -> bool:
 def choose_chunks(held: int, traversal: Traversal, grid: tuple[int, ...]) -> tuple[int, int, bool]:
     """(chunk, backward chunk, whether loops do): the first chunk that divides every run, else one for a table."""
     walks = [walk_of(order, grid) for order in traversal.orders] if traversal.plain else []
-    for chunk, backward_chunk in candidates(held):
-        if walks and all(isinstance(walk, Walk) and walk.length % chunk == 0 for walk in walks):
-            return chunk, backward_chunk, True
+    if walks and not any(why_a_table(walk) for walk in walks):
+        for chunk, backward_chunk in candidates(held):
+            if all(isinstance(walk, Walk) and walk.length % chunk == 0 for walk in walks):
+                return chunk, backward_chunk, True
     return *candidates(held)[0], False
+
+
+def why_a_table(walk: Walk | str) -> str | None:
+    """Why an order has no loops that are as fast as a table, None if it has; `examples/bench_orders.py` measures both."""
+    if isinstance(walk, str):
+        return walk
+    if len(walk.strides) > 1:
+        return "loops that turn round take longer"
+    return f"runs of {walk.length} steps are short" if walk.length < SHORTEST_RUN else None
 
 
 def candidates(held: int) -> tuple[tuple[int, int], ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -99,6 +99,12 @@ def _aligned(tensor: Tensor) -> Tensor:
     return tensor if tensor.data_ptr() % 16 == 0 else tensor.clone()
 
 
+def _side_by_side(total: Tensor, streams: Sequence[Stream]) -> dict[str, Tensor]:
+    """The gradients of streams that lie side by side in every row."""
+    firsts = offsets(streams)
+    return {stream.name: total.narrow(-1, firsts[stream.name], stream.width) for stream in streams}
+
+
 class _Call:
     """One call: arrays, sizes, and the module for them."""
 
@@ -125,10 +131,10 @@ class _Call:
         made = torch.zeros if zero or not self.layout.simple else torch.empty
         return made(shape, dtype=dtype or self.compute, device=self.device)
 
-    def like(self, dtype: torch.dtype | None = None, copies: int | None = None) -> Tensor:
-        """A map `(B, R, C)` that kernels write, or several."""
-        sizes = (self.batch, self.layout.rows, self.channels)
-        return self.written(*sizes, dtype=dtype) if copies is None else self.written(copies, *sizes, dtype=dtype)
+    def like(self, dtype: torch.dtype | None = None, copies: int | None = None, pointwise: bool = False) -> Tensor:
+        """A map `(B, R, C)` that kernels write, or several; a pointwise kernel writes every row."""
+        sizes = (*(() if copies is None else (copies,)), self.batch, self.layout.rows, self.channels)
+        return self.empty(*sizes, dtype=dtype) if pointwise else self.written(*sizes, dtype=dtype)
 
     def running(self, target: Tensor) -> Tensor:
         """Where directions in turn add up: the result itself if it has the computing type."""
@@ -140,7 +146,7 @@ class _Call:
         given = {**self.common(), "states": states, "SAVE": save}
         partials = self.empty(0)
         if layout.partial_outputs:
-            partials, output = self.like(copies=layout.directions), self.like(self.output_type)
+            partials, output = self.like(copies=layout.directions), self.like(self.output_type, pointwise=True)
             self.walk("forward", {**given, "output": partials})
             self.cells_kernel("merge", {"partials": partials, **self.merge_inputs(), "output": output})
         else:
@@ -154,9 +160,11 @@ class _Call:
         """Room for the states; what no direction has is zero."""
         layout = self.layout
         states = self.empty(self.batch, layout.directions, chunks, layout.states, layout.widest)
-        for k, length in enumerate(layout.lengths):
-            states[:, k, layout.chunks_of(length) :].zero_()
-            states[:, k, ..., layout.groups[k][1] :].zero_()
+        for k, (length, (_, channels)) in enumerate(zip(layout.lengths, layout.groups, strict=True)):
+            if layout.chunks_of(length) < chunks:
+                states[:, k, layout.chunks_of(length) :].zero_()
+            if channels < layout.widest:
+                states[:, k, ..., channels:].zero_()
         return states
 
     def output_buffer(self) -> Tensor:
@@ -175,40 +183,40 @@ class _Call:
         given |= {argument_name("g", name): target for name, target in targets.items()}
         if layout.mode == "turns":
             given |= {argument_name("running", s.name): self.running(targets[s.name]) for s in layout.summed_streams}
-        sums, timed = self.sum_buffer(), self.timed_buffer()
-        given |= {"sums": sums} if layout.uniform_streams else {}
-        given |= {"timed": timed} if layout.timed_streams else {}
+        sums = self.sum_buffers()
+        given |= sums
         parts = {p.name: self.parameter_buffer(p) for p in self.kernels.parameters}
         self.walk("backward", {**given, **{argument_name("g", name): part for name, part in parts.items()}})
         for stream in layout.lane_streams:
             whole = stream.per_direction or layout.mode != "partials"
             made = targets[stream.name] if whole else targets[stream.name].sum(0)
             found[stream.name] = found[stream.name] + made if stream.name in found else made
-        whole_sums = sums[0] if layout.blocks == 1 else sums.sum(0)
-        for streams, total in ((layout.uniform_streams, whole_sums), (layout.timed_streams, timed.sum((0, 1)))):
-            firsts = offsets(streams)
-            found |= {stream.name: total.narrow(-1, firsts[stream.name], stream.width) for stream in streams}
+        if "sums" in sums:
+            found |= _side_by_side(sums["sums"][0] if layout.blocks == 1 else sums["sums"].sum(0), layout.uniform_streams)
+        if "timed" in sums:
+            found |= _side_by_side(sums["timed"].sum((0, 1)), layout.timed_streams)
         for parameter in self.kernels.parameters:
             found[parameter.name] = parts[parameter.name].sum((0, 1) if parameter.shared else 0)
         return found
 
-    def sum_buffer(self) -> Tensor:
-        """Gradients of streams without lanes, in parts by block of channels."""
-        layout = self.layout
-        shape = (layout.blocks, self.batch, layout.rows, layout.directions, layout.sum_width)
-        return self.written(*shape, zero=not layout.even)
+    def sum_buffers(self) -> dict[str, Tensor]:
+        """Gradients of streams without lanes in parts by block of channels; along TIME by image, too."""
+        layout, made = self.layout, dict[str, Tensor]()
+        if layout.uniform_streams:
+            made["sums"] = self.sum_buffer(layout.rows, layout.directions, layout.sum_width)
+        if layout.timed_streams:
+            made["timed"] = self.sum_buffer(layout.directions, layout.steps, layout.timed_width)
+        return made
 
-    def timed_buffer(self) -> Tensor:
-        """Gradients of streams along TIME, in parts by block of channels and image."""
-        layout = self.layout
-        shape = (layout.blocks, self.batch, layout.directions, layout.steps, layout.timed_width)
-        return self.written(*shape, zero=not layout.even)
+    def sum_buffer(self, *per_image: int) -> Tensor:
+        return self.written(self.layout.blocks, self.batch, *per_image, zero=not self.layout.even)
 
     def merge_backward(self, cotangent: Tensor, saved: Saved, found: dict[str, Tensor]) -> Tensor:
         """The gradients of the partial outputs; those of the merge's own inputs go to `found`."""
         added = {stream.name for stream in self.kernels.streams}  # the recurrence's share comes on top, before rounding
-        made = {n: self.like(None if n in added else self.arrays[n].dtype) for n in self.layout.merge_inputs}
-        partials = self.like(copies=self.layout.directions)
+        types = {name: None if name in added else self.arrays[name].dtype for name in self.layout.merge_inputs}
+        made = {name: self.like(dtype, pointwise=True) for name, dtype in types.items()}
+        partials = self.like(copies=self.layout.directions, pointwise=True)
         given = {"partials": saved.partials, **self.merge_inputs(), "cotangent": cotangent, "d_partials": partials}
         self.cells_kernel("merge_adjoint", {**given, **{argument_name("g", name): array for name, array in made.items()}})
         found.update(made)

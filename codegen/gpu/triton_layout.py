@@ -149,7 +149,9 @@ class Layout:
         return visits is not None and any(visits.repeats(route, k) for k in range(self.directions))
 
     def meetings(self, route: int, steps: int) -> frozenset[tuple[int, int]]:
-        """Which two of the `steps` steps of a chunk are at the same row, in some chunk of some direction."""
+        """Which two of the `steps` steps of a chunk may be at the same row, in some chunk of some direction."""
+        if self.per_image:
+            return frozenset(combinations(range(steps), 2))
         return frozenset() if self.visits is None else _meetings(self.visits, route, steps)
 
     @cached_property

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from scanlang.check.order_tree import is_given
 from scanlang.check.program import LABEL, LEARNED, CheckedRecurrence, Conv, Direction
 from scanlang.check.scan_clauses import Clauses
-from scanlang.check.scan_directions import ScanDirections
-from scanlang.errors import BadConv, DuplicateName, LabelMisfit, NotAlong
+from scanlang.check.scan_directions import Layer, ScanDirections
+from scanlang.errors import BadConv, DuplicateName, LabelMisfit, LabelsOfGiven, NotAlong
 from scanlang.limits import LIMITS
 from scanlang.source import Span
 from scanlang.syntax import nodes
@@ -73,3 +74,11 @@ def check_labels(clauses: Clauses, recurrence: CheckedRecurrence | None, recur: 
         if clause is None and read is not None and recur is not None:
             clauses.findings.report(LabelMisfit(recur, recurrence.name, read))
     return clause is not None
+
+
+def check_labelled(layers: tuple[Layer, ...], clauses: Clauses) -> None:
+    """Moves are known when the program is compiled: not those of an order that comes with the call."""
+    directions = {direction.text: direction for layer in layers for direction in layer}
+    for direction in directions.values():
+        if is_given(direction.order):
+            clauses.findings.report(LabelsOfGiven(direction.span, direction.text))

@@ -22,7 +22,7 @@ from scanlang.check.scan_clauses import Clauses
 from scanlang.check.scan_directions import Layer, ScanDirections
 from scanlang.check.scan_projections import check_projections
 from scanlang.check.scan_sharing import check_shared
-from scanlang.check.scan_streams import check_along, check_conv, check_labels
+from scanlang.check.scan_streams import check_along, check_conv, check_labelled, check_labels
 from scanlang.check.sizes import check_formals
 from scanlang.check.uses import Uses
 from scanlang.check.widths import never_fits
@@ -73,6 +73,8 @@ class ScanChecker:
         if recurrence is None or layers is None:
             return None
         elsewhere = (*along.values(), *((conv.along,) if conv is not None and conv.along is not None else ()))
+        if labelled:
+            check_labelled(layers, self.clauses)
         self.check_fed(recurrence, inputs, projections)
         self.check_arguments(recurrence, inputs, layers, directions, elsewhere)
         self.check_used(recurrence, inputs, projections, merged)

@@ -645,8 +645,8 @@ class GridSize(Diagnostic):
 
     code: ClassVar[str] = "S205"
     explanation: ClassVar[str] = """\
-A grid has at least one cell along each axis and at most 2³¹ cells. A formula that is not proved for every size is checked
-step by step, on grids of at most 2²⁶ cells.
+A grid has at least one cell along each axis of the program's grid and at most 2³¹ cells. A formula that is not proved for every
+size is checked step by step, and orders that are no walks are made so, on grids of at most 2²⁶ cells.
 
 ```
 scanlang.load("shifted.scan", sizes=[(0, 14)])              # wrong: no cells

@@ -399,6 +399,34 @@ recurrence r(state n) { … shared param dB[label, n] … }    # right: and labe
 
 
 @dataclass(frozen=True)
+class LabelsOfGiven(Diagnostic):
+    code: ClassVar[str] = "S179"
+    direction: str
+    explanation: ClassVar[str] = """\
+`label moves` gives every step the move that made it, which is worked out when the size is known. An order that is given with
+each call moves differently every time.
+
+```
+order o = input    scan s(dim) { directions o  label moves … }    # wrong
+```
+```
+order o = input    scan s(dim) { directions o  … }    # right: give what depends on the step as a `shared` input
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"`{self.direction}` is given at run time, and has no labels"
+
+    @property
+    def label(self) -> str:
+        return "its moves are known only with the call"
+
+    @property
+    def help(self) -> str | None:
+        return "give what depends on the step as a `shared` input of the recurrence, made in torch"
+
+
+@dataclass(frozen=True)
 class NotAlong(Diagnostic):
     code: ClassVar[str] = "S171"
     name: str

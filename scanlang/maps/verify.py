@@ -193,22 +193,35 @@ def _check_scan(
         outputs = output_orders(scan.at_layer(layer), axes)
         in_step = len(traversal.routes) == 1 or all(as_many_steps_as_cells(o.checked) for r in traversal.routes for o in r)
         covered = scan.uncovered or any(order.covers for order in outputs)
-        steps = 0
-        for size in sizes or sorted(usual_sizes(len(axes)), key=telling_first):
-            if (in_step and covered) or (not sizes and steps > MOST_IN_ALL):
-                break
-            try:
-                steps += sum(traversal.at(size).lengths)
-                cell = None if covered else _first_unvisited(outputs, size)
-            except ScanError as error:
-                if sizes or isinstance(error.diagnostics[0], LengthsDiffer):
-                    return error.diagnostics[0]
-                continue
-            if cell is not None:
-                directions, number = scan.layers[layer], layer if len(layers) > 1 else None
-                place = replace(directions[0].span, end=directions[-1].span.end)
-                texts = tuple(direction.text for direction in directions)
-                return UncoveredCell(place, scan.name, texts, number, cell, tuple(zip(axes, size, strict=True)))
+        found = None if in_step and covered else _check_layer(traversal, () if covered else outputs, sizes)
+        if isinstance(found, Diagnostic):
+            return found
+        if found is not None:
+            cell, size = found
+            directions, number = scan.layers[layer], layer if len(layers) > 1 else None
+            place = replace(directions[0].span, end=directions[-1].span.end)
+            texts = tuple(direction.text for direction in directions)
+            return UncoveredCell(place, scan.name, texts, number, cell, tuple(zip(axes, size, strict=True)))
+    return None
+
+
+def _check_layer(
+    traversal: Traversal, outputs: tuple[Order, ...], sizes: Sizes | None
+) -> Diagnostic | tuple[Grid, Grid] | None:
+    """What is wrong, or the first cell, and at which size, that none of `outputs` visits."""
+    steps = 0
+    for size in sizes or sorted(usual_sizes(traversal.orders[0].rank), key=telling_first):
+        try:
+            steps += sum(traversal.at(size).lengths)
+            cell = _first_unvisited(outputs, size) if outputs else None
+        except ScanError as error:
+            if sizes or isinstance(error.diagnostics[0], LengthsDiffer):
+                return error.diagnostics[0]
+            continue
+        if cell is not None:
+            return cell, size
+        if not sizes and steps > MOST_IN_ALL:
+            break
     return None
 
 

@@ -110,7 +110,21 @@ def test_types_may_be_mixed() -> None:
     assert_matches_reference(op, program("cross"), draw_inputs(op, (6, 5), dtype=mixed, device="cuda"))
 
 
-@pytest.mark.parametrize("name", ["cross", "gated", "merge-z", "projected-channels", "given-two", "tokens", "split-uneven"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cross",
+        "gated",
+        "merge-z",
+        "projected-channels",
+        "given-two",
+        "tokens",
+        "split-uneven",
+        "twice",
+        "labels",
+        "concat-tokens",
+    ],
+)
 def test_opcheck(name: str) -> None:
     opcheck(name, device="cuda")
 
@@ -119,7 +133,9 @@ def test_opcheck_of_bfloat16() -> None:
     opcheck("cross", device="cuda", dtype=torch.bfloat16)
 
 
-@pytest.mark.parametrize("name", ["cross", "gated", "merge-z", "given-two", "mean-of-cells", "conv-along-pads", "labels"])
+@pytest.mark.parametrize(
+    "name", ["cross", "gated", "merge-z", "given-two", "mean-of-cells", "conv-along-pads", "labels", "twice", "split"]
+)
 def test_torch_compile(name: str) -> None:
     check_torch_compile(name, "inductor", device="cuda")
 

@@ -10,8 +10,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from triton_checks import ByHand, Case, check, cross, draw, rerouted, run, selective_loop, side_by_side, stacked
+from kernel_checks import PER_IMAGE, TABLES, check_executable, draw_tables
+from triton_checks import (
+    ByHand,
+    Case,
+    check,
+    cross,
+    draw,
+    expected,
+    rerouted,
+    run,
+    selective_loop,
+    side_by_side,
+    stacked,
+)
 
+from scanlang.codegen.gpu.run_triton import TritonScan
 from scanlang.codegen.kernel import TIME
 from scanlang.codegen.schedule import Schedule
 
@@ -44,12 +58,12 @@ def test_outputs_along_another_route() -> None:
     check(case([FORTH, BACK], [MIXED, FORTH], kernels=replace(two(C={"route": 1}), output_route=1)))
 
 
-@pytest.mark.parametrize("addressing", ["nest", "table"])
-def test_a_stream_along_time(addressing: str) -> None:
+@pytest.mark.parametrize(("addressing", "grid"), [("nest", (4, 4)), ("table", (3, 5))], ids=["nest", "table"])
+def test_a_stream_along_time(addressing: str, grid: tuple[int, int]) -> None:
     kernels, traversal = cross("rows, reverse(columns)")
     kernels = rerouted(kernels, {"B": {"route": TIME}, "C": {"route": TIME, "constant": True}})
     schedule = Schedule(addressing, "partials", 32, 4, 2)  # type: ignore[arg-type]
-    check(Case(kernels, traversal, selective_loop, (4, 4), 35, schedule=schedule))
+    check(Case(kernels, traversal, selective_loop, grid, 35, schedule=schedule))
 
 
 def test_tokens_that_every_direction_visits() -> None:
@@ -108,8 +122,13 @@ def test_rows_visited_twice_on_one_route_alone(route: int) -> None:
 
 def test_rows_visited_twice_in_bfloat16() -> None:
     """The sums are rounded once: no partial sum is kept in the output's type."""
-    made = case([[0] * 40], cells=1, kernels=rerouted(cross("rows")[0], {}), dtype=torch.bfloat16, batch=1)
-    check(made)
+    made = case([[0] * 60], cells=1, kernels=cross("rows")[0], dtype=torch.bfloat16, batch=1)
+    arrays = {name: array.abs() for name, array in draw(made).items()}
+    cotangent = torch.ones(1, 1, 3, dtype=torch.bfloat16)
+    found, wanted = run(made, arrays, cotangent), expected(made, arrays, cotangent)
+    assert found["x"].dtype == torch.float32  # for the operator to round
+    assert ((found[""].double() / wanted[""] - 1).abs() <= 2**-8).all()
+    assert ((found["x"].double() / wanted["x"] - 1).abs() <= 1e-5).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=lambda d: str(d)[6:])
@@ -181,3 +200,15 @@ def test_a_table_for_every_image_with_tokens_and_another_route() -> None:
 def test_turns_need_every_row_once() -> None:
     with pytest.raises(ValueError, match="every direction visits every row of it once"):
         check(case([FORTH, HALF]).with_schedule(merge="turns"))
+
+
+@pytest.mark.parametrize("tables", TABLES)
+def test_any_tables(tables: str) -> None:
+    kernels, visits = TABLES[tables]
+    check_executable(TritonScan, kernels, visits, channels=6, batch=1)
+
+
+@pytest.mark.parametrize("tables", PER_IMAGE)
+def test_any_tables_of_every_image(tables: str) -> None:
+    kernels, visits = TABLES[tables]
+    check_executable(TritonScan, kernels, visits, channels=6, tables=draw_tables(kernels, visits, batch=2))

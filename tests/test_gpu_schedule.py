@@ -1,0 +1,148 @@
+"""What is decided for a GPU before text is printed: loops or a table, and why; how directions come together; what is wide."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from kernel_checks import TABLES, Tables, draw_visits, rerouted
+from operator_checks import operator
+
+import scanlang
+from scanlang.codegen.gpu.addressing import addressing
+from scanlang.codegen.gpu.choose_gpu_schedule import PROGRAMS, choose_gpu_schedule
+from scanlang.codegen.gpu.triton_layout import Layout, Shape, argument_name
+from scanlang.codegen.kernel import TIME, ScanKernels
+from scanlang.codegen.lower_to_kernels import lower_to_kernels
+from scanlang.codegen.schedule import Schedule
+from scanlang.maps.traversal import Traversal
+
+SCHEDULE = Schedule("table", "partials", 32, 8, 4)
+
+
+def made(clauses: str, orders: str = "", axes: str = "h, w") -> tuple[ScanKernels, Traversal]:
+    text = f"import std.selective grid {axes} {orders} scan s(dim) {{ recur selective(state = 1, rank = 2) {clauses} }}"
+    graph = scanlang.loads(text).operator_graph("s")
+    return lower_to_kernels(graph, {"state": 1, "rank": 2}), graph.traversal
+
+
+def layout_of(kernels: ScanKernels, traversal: Traversal | Tables, grid: tuple[int, ...], channels: int = 64) -> Layout:
+    types = tuple((one.name, "bfloat16") for one in (*kernels.streams, *kernels.parameters))
+    return Layout(kernels, traversal, SCHEDULE, Shape(grid, channels, types))  # type: ignore[arg-type]
+
+
+LOOPS_FOR_ALL = ("table", "loops for all directions or for none")
+
+
+@pytest.mark.parametrize(
+    ("orders", "clauses", "wanted"),
+    [
+        ("", "directions raster, columns", [("arithmetic", "runs of 392 steps"), ("arithmetic", "runs of 14 steps")]),
+        ("order o = walk h by 7, w by 7, h, w", "directions o", [("table", "runs of 7 steps are short")]),
+        ("", "directions snake, raster", [("table", "loops that turn round take longer"), LOOPS_FOR_ALL]),
+        ("order o = walk w by 11, h, w", "directions o, raster", [("table", "runs differ in length"), LOOPS_FOR_ALL]),
+        ("order o(t) = (t // w, t % w)", "directions o, raster", [("table", "a formula has no loops"), LOOPS_FOR_ALL]),
+        ("", "directions hilbert, raster", [("table", "the order has no loops"), LOOPS_FOR_ALL]),
+        (
+            "order o = insert(raster, cls at head)",
+            "directions o, raster",
+            [("table", "steps at tokens or pads"), LOOPS_FOR_ALL],
+        ),
+        ("order o = dilate(raster, 2)", "directions o, raster", [("table", "not every cell once"), LOOPS_FOR_ALL]),
+        ("order o = reset(raster, every h)", "directions raster, o", [LOOPS_FOR_ALL, ("table", "restarts on the way")]),
+        ("order o = input", "directions o, raster", [("table", "the order is given at run time"), LOOPS_FOR_ALL]),
+        ("", "directions raster, snake operands B along columns", [("table", "streams along another order")] * 2),
+    ],
+)
+def test_addressing(orders: str, clauses: str, wanted: list[tuple[str, str]]) -> None:
+    assert list(addressing(*made(clauses, orders), (14, 28))) == wanted
+
+
+def test_runs_that_are_no_whole_chunks() -> None:
+    kernels, traversal = made("directions columns, raster")
+    assert list(addressing(kernels, traversal, (11, 8))) == [("table", "runs of 11 steps are no whole chunks"), LOOPS_FOR_ALL]
+
+
+def test_a_nest_of_three_axes() -> None:
+    kernels, traversal = made("directions way, reverse(way)", "order way = walk w, t, h", "t, h, w")
+    assert set(addressing(kernels, traversal, (3, 8, 5))) == {("arithmetic", "runs of 24 steps")}
+    schedule = choose_gpu_schedule(kernels, traversal, Shape((3, 8, 5), 64, ()), 1)
+    assert (schedule.addressing, schedule.chunk) == ("nest", 8)
+
+
+@pytest.mark.parametrize(
+    ("orders", "clauses", "mode"),
+    [
+        ("", "directions raster, columns", "turns"),
+        ("order o = insert(raster, cls at middle)", "directions o, reverse(o)", "turns"),
+        ("order o = input", "directions o, reverse(o)", "turns"),
+        ("order o = reset(raster, every h)", "directions o, reverse(o)", "turns"),
+        ("order o = insert(raster, cls at middle)", "directions o, columns", "partials"),
+        ("order o = concat(raster, columns)", "directions o, raster", "partials"),
+        ("order o = window(raster, 5, 5, pad = decay)", "directions o, raster", "partials"),
+        ("", "directions raster, columns merge concat", "partials"),
+        ("", "directions raster, columns merge max", "partials"),
+        ("", "directions raster", "direct"),
+        ("", "directions raster, columns channels split", "direct"),
+        (
+            "order a = dilate(raster, 2) order b = dilate(raster, 2, phase = (0, 1))",
+            "directions a, reverse(b) uncovered = 0",
+            "direct",
+        ),
+        ("order a = dilate(raster, 2) order b = dilate(raster, 2)", "directions a, b uncovered = 0", "partials"),
+    ],
+)
+def test_how_directions_come_together(orders: str, clauses: str, mode: str) -> None:
+    """With many images: one program takes all directions only where each of them visits every row once."""
+    kernels, traversal = made(clauses, orders)
+    schedule = choose_gpu_schedule(kernels, traversal, Shape((8, 6), 64, ()), PROGRAMS)
+    layout = replace(layout_of(kernels, traversal, (8, 6)), schedule=schedule)
+    assert layout.mode == mode
+    assert ("merge" in [entry.name for entry in layout.entries]) == (mode == "partials" and not kernels.stacked)
+
+
+def test_turns_are_refused_where_rows_are_left_out() -> None:
+    kernels, visits = TABLES["uneven"]
+    layout = replace(layout_of(kernels, Tables(visits), (12,)), schedule=replace(SCHEDULE, merge="turns"))
+    with pytest.raises(ValueError, match="every direction visits every row of it once"):
+        _ = layout.mode
+
+
+def test_loops_are_refused_where_there_are_none() -> None:
+    kernels, traversal = made("directions raster", "")
+    layout = replace(layout_of(kernels, traversal, (3, 5)), schedule=replace(SCHEDULE, addressing="nest"))
+    with pytest.raises(ValueError, match="runs of a multiple of 8 steps"):
+        _ = layout.walks
+
+
+def test_what_is_added_to_has_the_computing_type() -> None:
+    kernels = made("directions raster")[0]
+    once, twice = draw_visits(12, (9,), once=True), draw_visits(12, (40,))
+    types = [layout_of(kernels, Tables(visits), (12,)).output_type for visits in (once, twice)]
+    assert types == ["bfloat16", "float32"]
+
+
+@pytest.mark.parametrize("channels, wide", [(1 << 12, False), (1 << 13, True)])
+def test_stacked_outputs_beyond_32_bits_are_wide(channels: int, wide: bool) -> None:
+    kernels, traversal = made("directions raster, columns merge concat")
+    assert layout_of(kernels, traversal, (2**9, 2**8), channels).wide == wide
+
+
+def test_long_arrays_along_time_are_wide() -> None:
+    kernels, traversal = made("directions raster")
+    along = rerouted(kernels, {"low": TIME})
+    assert not layout_of(along, traversal, (2**9, 2**9), 8).wide
+    assert layout_of(along, traversal, (2**15, 2**15), 1).wide
+
+
+def test_names_of_arguments_never_meet() -> None:
+    assert argument_name("p", "restart") == "p_restart"
+    assert argument_name("p", "restart.") == "p_0restart"
+
+
+def test_chunks_do_not_depend_on_the_batch() -> None:
+    op = operator("cross")
+    kernels = lower_to_kernels(op.graph, {"state": 1, "rank": 6})
+    few, many = (choose_gpu_schedule(kernels, op.graph.traversal, Shape((14, 14), 96, ()), batch) for batch in (1, 10**6))
+    assert few == replace(many, merge="partials")
+    assert many.merge == "turns"
