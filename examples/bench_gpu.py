@@ -10,7 +10,6 @@ medians of CUDA events with the L2 flushed and the queue kept full; `call ms` is
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import click
 import torch
-from common.measure import Row, chosen, cuda_limits, median_cuda, table, write_json
+from common.measure import Row, measure_on_gpu, median_cuda
 from torch import Tensor
 from unfused import unfused_cross_scan
 
@@ -152,20 +151,7 @@ def measurements() -> dict[str, Callable[[], Row]]:
 @click.option("--rows", help="Patterns of rows, separated by commas: 'stage1-core*,vim*'. All without it.")
 @click.option("--json", "path", type=click.Path(dir_okay=False), help="Write the rows there as well.")
 def main(rows: str | None, path: str | None) -> None:
-    available = measurements()
-    names = chosen(list(available), rows)
-    if not torch.cuda.is_available():
-        raise SystemExit("torch sees no CUDA device; examples/bench_cpu.py measures on the CPU")
-    found = []
-    for name in names:
-        print(f"measuring {name}", file=sys.stderr)
-        found.append(available[name]())
-        torch.cuda.empty_cache()
-    limits = cuda_limits()
-    print("batch 128, bfloat16 maps, float32 parameters and states; medians")
-    print(table(found, limits))
-    if path is not None:
-        write_json(path, found, limits)
+    measure_on_gpu(measurements(), rows, path)
 
 
 if __name__ == "__main__":

@@ -4,29 +4,34 @@ are tables.
     python examples/bench_orders.py --rows 'stage1-snake*' --json out/orders.json
 
 At VMamba-T's four stages (batch 128, 224², bfloat16 maps), the kernels alone: four directions, an order and its reverse, twice.
-`arithmetic` is the walk as it is compiled, `table` the same chunks from a table, `formula` an order that says the same by a
-formula, compiled with the chunks that a table likes best. An order that starts anew in every window has a table only. `forward`
-saves nothing; `backward` is that pass alone. Times are medians of CUDA events with the L2 flushed and the queue kept full.
+`arithmetic` is the walk as loops, whether these pay or not, `table` the same chunks from a table, `formula` an order that says
+the same by a formula, compiled with the chunks that a table likes best. An order that starts anew in every window has a table
+only. `forward` saves nothing; `backward` is that pass alone. Times are medians of CUDA events with the L2 flushed and the queue
+kept full.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
+from typing import Literal
 
 import click
 import numpy as np
 import torch
 from bench_gpu import DEVICE, SHAPES, Shape
-from common.measure import Row, chosen, cuda_limits, median_cuda, table, write_json
+from common.measure import Row, measure_on_gpu, median_cuda
 from torch import Tensor
 
 import scanlang
-from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
+from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule, loop_chunks, values_held
 from scanlang.codegen.gpu.run_triton import TritonScan
+from scanlang.codegen.gpu.triton_layout import Shape as GpuShape
+from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
+from scanlang.codegen.schedule import Schedule
+from scanlang.maps.traversal import Traversal
 
 PROGRAM = """
 import std.selective
@@ -66,9 +71,19 @@ def scan_of(shape: Shape, name: str, kind: str) -> TritonScan:
         program = same
     graph = program.operator_graph("timed_scan")
     kernels = lower_to_kernels(graph, {"state": shape.states, "rank": shape.rank})
-    if kind != "table":
-        return TritonScan(kernels, graph.traversal)
-    return TritonScan(kernels, graph.traversal, lambda *given: replace(choose_gpu_schedule(*given), addressing="table"))
+    return TritonScan(kernels, graph.traversal, partial(schedule_of, kind))
+
+
+def schedule_of(kind: str, kernels: ScanKernels, traversal: Traversal, shape: GpuShape, batch: int) -> Schedule:
+    """The usual one, with loops whether they pay or not, or with their chunks from a table."""
+    usual, chunks = (
+        choose_gpu_schedule(kernels, traversal, shape, batch),
+        loop_chunks(values_held(kernels), traversal, shape.grid),
+    )
+    if kind == "formula" or chunks is None:
+        return usual
+    addressing: Literal["nest", "table"] = "nest" if kind == "arithmetic" else "table"
+    return replace(usual, addressing=addressing, chunk=chunks[0], backward_chunk=chunks[1])
 
 
 def arrays_of(shape: Shape, scan: TritonScan) -> dict[str, Tensor]:
@@ -117,20 +132,7 @@ def measurements() -> dict[str, Callable[[], Row]]:
 @click.option("--rows", help="Patterns of rows, separated by commas: 'stage1-raster*,*-window7-*'. All without it.")
 @click.option("--json", "path", type=click.Path(dir_okay=False), help="Write the rows there as well.")
 def main(rows: str | None, path: str | None) -> None:
-    available = measurements()
-    names = chosen(list(available), rows)
-    if not torch.cuda.is_available():
-        raise SystemExit("torch sees no CUDA device")
-    found = []
-    for name in names:
-        print(f"measuring {name}", file=sys.stderr)
-        found.append(available[name]())
-        torch.cuda.empty_cache()
-    limits = cuda_limits()
-    print("batch 128, bfloat16 maps, float32 parameters and states; medians")
-    print(table(found, limits))
-    if path is not None:
-        write_json(path, found, limits)
+    measure_on_gpu(measurements(), rows, path)
 
 
 if __name__ == "__main__":

@@ -45,13 +45,20 @@ def visits_once(traversal: Traversal, grid: tuple[int, ...]) -> bool:
 
 
 def choose_chunks(held: int, traversal: Traversal, grid: tuple[int, ...]) -> tuple[int, int, bool]:
-    """(chunk, backward chunk, whether loops do): the first chunk that divides every run, else one for a table."""
-    walks = [walk_of(order, grid) for order in traversal.orders] if traversal.plain else []
-    if walks and not any(why_a_table(walk) for walk in walks):
-        for chunk, backward_chunk in candidates(held):
-            if all(isinstance(walk, Walk) and walk.length % chunk == 0 for walk in walks):
-                return chunk, backward_chunk, True
-    return *candidates(held)[0], False
+    """(chunk, backward chunk, whether loops do): those of loops as fast as a table, else the best for a table."""
+    loops = loop_chunks(held, traversal, grid)
+    if loops is None or any(why_a_table(walk_of(order, grid)) for order in traversal.orders):
+        return *candidates(held)[0], False
+    return *loops, True
+
+
+def loop_chunks(held: int, traversal: Traversal, grid: tuple[int, ...]) -> tuple[int, int] | None:
+    """The best (chunk, backward chunk) that divides every run; None where not all directions are loops of whole chunks."""
+    walks = [walk_of(order, grid) for order in traversal.orders] if traversal.plain else [""]
+    for chunk, backward_chunk in candidates(held):
+        if all(isinstance(walk, Walk) and walk.length % chunk == 0 for walk in walks):
+            return chunk, backward_chunk
+    return None
 
 
 def why_a_table(walk: Walk | str) -> str | None:

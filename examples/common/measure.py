@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
@@ -131,6 +131,23 @@ def chosen(names: Sequence[str], patterns: str | None) -> list[str]:
     if not wanted:
         raise SystemExit(f"no row matches {patterns}; there are:\n  " + "\n  ".join(names))
     return wanted
+
+
+def measure_on_gpu(available: Mapping[str, Callable[[], Row]], patterns: str | None, path: str | None) -> None:
+    """Measure the rows that were asked for, print them, and write them to `path`; SystemExit without a GPU."""
+    names = chosen(list(available), patterns)
+    if not torch.cuda.is_available():
+        raise SystemExit("torch sees no CUDA device; examples/bench_cpu.py measures on the CPU")
+    found = []
+    for name in names:
+        print(f"measuring {name}", file=sys.stderr)
+        found.append(available[name]())
+        torch.cuda.empty_cache()
+    limits = cuda_limits()
+    print("batch 128, bfloat16 maps, float32 parameters and states; medians")
+    print(table(found, limits))
+    if path is not None:
+        write_json(path, found, limits)
 
 
 def table(rows: Sequence[Row], limits: Limits) -> str:
