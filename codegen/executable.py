@@ -4,9 +4,11 @@ All arrays are contiguous and on one device. B is the batch, K the directions. R
 order, then tokens, then pads (`Visits.rows`). J is the number of steps of the longest direction.
 
     stream with lanes          (B, R, C), or (B, R, K, C) if it is per direction
-    stream without lanes       (B, R, K, width), along TIME (K, J, width)
-    parameter                  (K, C, width), or (C, width) if the directions share it or have channels of their own
+    uniform stream             (B, R, K, width), along TIME (K, J, width)
+    stream of units            (B, R, K, C / every, width), or (B, R, C / every, width) if directions have channels of their own
+    parameter                  (K, C / every, width), or (C / every, width) if the directions share it or have channels of their own
     input of a merge           (B, R, C)
+    entry, final               (B, K, states, C) in the computing type, C the largest number of channels of a direction
     output                     (B, R, C), or (B, R, K, C) if the kernels are `stacked`
 
 Streams may be float64, float32, bfloat16 or float16, each its own; the computing type is float64 if any stream is, else
@@ -48,9 +50,19 @@ class Executable(Protocol):
         """Steps between saved states at this size; there are ceil(J / chunk) chunks."""
 
     def forward(
-        self, arrays: Mapping[str, Tensor], grid: tuple[int, ...], save: bool, tables: Tensor | None = None
+        self,
+        arrays: Mapping[str, Tensor],
+        grid: tuple[int, ...],
+        save: bool,
+        tables: Tensor | None = None,
+        entry: Tensor | None = None,
+        final: Tensor | None = None,
     ) -> tuple[Tensor, Saved]:
-        """The output, in the type of the first stream with lanes, and what to save (empty tensors if not)."""
+        """The output, in the type of the first stream with lanes, and what to save (empty tensors if not).
+
+        `entry` has the states before the first step; without it they are at their starts. The states after a direction's last step
+        are written to `final`, where it is given (what is beyond a direction's channels is left alone).
+        """
 
     def backward(
         self,
@@ -59,5 +71,11 @@ class Executable(Protocol):
         arrays: Mapping[str, Tensor],
         grid: tuple[int, ...],
         tables: Tensor | None = None,
+        final: Tensor | None = None,
+        entry: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The gradient of every array but constant streams, by name, in its shape; the operator converts to its type."""
+        """The gradient of every array but constant streams, by name, in its shape; the operator converts to its type.
+
+        `final` is the gradient of the final states (zero without it). The gradient of the initial states is written to `entry`,
+        where it is given: to the places of states that have one (`BackwardKernel.carried`).
+        """

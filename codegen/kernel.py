@@ -39,30 +39,51 @@ OWN, TIME = 0, -1
 
 @dataclass(frozen=True)
 class Stream:
-    """An array with a row for every cell, token and pad: with lanes `(B, R, C)`, or `(B, R, K, C)` per direction; without
-    `(B, R, K, width)`. At step t a direction reads (and its gradient goes to) row `table[route][direction][t]`.
+    """An array with a row for every cell, token and pad. `every` says how many consecutive channels have one value of it:
 
-    One along TIME has a row per step instead, the same for all images: `(K, J, width)`. A `constant` one has no gradient.
+        1    one a channel, `(B, R, C)`, or `(B, R, K, C)` per direction (`lanes`); of more width `(B, R, K, C, width)`
+        0    one for all channels, `(B, R, K, width)` (`uniform`)
+        n    one for n channels, `(B, R, K, C / n, width)`; where each direction has its own channels `(B, R, C / n, width)`
+
+    At step t a direction reads (and its gradient goes to) row `table[route][direction][t]`. A uniform one along TIME has a row per
+    step instead, the same for all images: `(K, J, width)`. A `constant` one has no gradient.
     """
 
     name: str
-    lanes: bool
+    every: int
     per_direction: bool
     width: int = 1
     route: int = OWN
     constant: bool = False
 
+    @property
+    def lanes(self) -> bool:
+        """One number for every channel."""
+        return self.every == 1 and self.width == 1
+
+    @property
+    def uniform(self) -> bool:
+        """The same for all channels."""
+        return self.every == 0
+
+    @property
+    def units(self) -> bool:
+        """Neither: `width` numbers for every so many channels."""
+        return not self.lanes and not self.uniform
+
 
 @dataclass(frozen=True)
 class Parameter:
-    """An array of learned values per channel: `(K, C, width)`, or `(C, width)` where the directions share it.
+    """An array of learned values, one (of `width` numbers) for `every` so many consecutive channels: `(K, C / every, width)`, or
+    `(C / every, width)` where the directions share it.
 
-    Where each direction has its own channels: `(C, width)`, or `(C / K, width)` if shared.
+    Where each direction has its own channels: `(C / every, width)`, or `(C / K / every, width)` if shared.
     """
 
     name: str
     shared: bool
     width: int
+    every: int = 1
 
 
 @dataclass(frozen=True)
@@ -83,7 +104,8 @@ class Advance:
 
 @dataclass(frozen=True)
 class ForwardKernel:
-    """One direction's scan. `states` start at zero; a step reads them by name, computes `body`, advances, gives `output`."""
+    """One direction's scan. `states` start at `starts` (or where the caller says); a step reads them by name, computes `body`,
+    advances, gives `output`."""
 
     parameters: tuple[Access, ...]
     prologue: tuple[Let, ...]
@@ -92,11 +114,13 @@ class ForwardKernel:
     body: tuple[Let, ...]
     advances: tuple[Advance, ...]
     output: Atom
+    starts: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """`atoms` are the gradient of a stream at one step. A stream without lanes wants their sums over the channels."""
+    """`atoms` are the gradient of a stream at one step, in every channel. A stream with one value for several channels wants their
+    sums over these."""
 
     of: Stream
     atoms: tuple[Atom, ...]
@@ -123,8 +147,9 @@ class BackwardKernel:
     Of a chunk the states before its first step are known (saved by the forward). Its steps first run forward: `forward`
     then `advances`, keeping, per step, the names in `keep` (values of `forward`, and states as they were before the step).
     Then its steps run backward: `backward` may read what the step read (`reads`), what was kept, `cotangent` (the
-    gradient of the step's output) and `carries` (zero after the last step); afterwards `carry_advances` hands the carries
-    to the step before.
+    gradient of the step's output) and `carries` (after the last step the gradient of the final state, or zero); afterwards
+    `carry_advances` hands the carries to the step before. Before the first step they are the gradient of the initial state.
+    `carried` says whose adjoint each carry is: places in `states`. States that are not there have no gradient.
     `epilogue`, after all steps, may read parameters, prologue values and accumulators.
     """
 
@@ -143,6 +168,7 @@ class BackwardKernel:
     accumulates: tuple[Accumulate, ...]
     epilogue: tuple[Let, ...]
     parameter_gradients: tuple[ParameterGradient, ...]
+    carried: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

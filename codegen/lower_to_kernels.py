@@ -109,9 +109,9 @@ def _frame(graph: ScanGraph, step: Step, extents: Mapping[str, int]) -> _Frame:
 def _stream(graph: ScanGraph, operand: Operand, width: int) -> Stream:
     """The stream of an operand: one of the graph's inputs, or what is known of every step."""
     if operand.constant or operand.name in graph.labelled:
-        return Stream(operand.name, lanes=False, per_direction=True, width=width, route=TIME, constant=operand.constant)
+        return Stream(operand.name, every=0, per_direction=True, width=width, route=TIME, constant=operand.constant)
     node, route = graph.inputs()[operand.name], graph.stream_routes.get(operand.name, OWN)
-    return Stream(operand.name, lanes=node.kind == "input", per_direction=node.per_direction, width=width, route=route)
+    return Stream(operand.name, every=1 if node.kind == "input" else 0, per_direction=node.per_direction, width=width, route=route)
 
 
 def _run_step(step: Step, extents: Mapping[str, int], names: Names, block: Block) -> tuple[Advance, ...]:
@@ -252,12 +252,12 @@ def _lower_merge(graph: ScanGraph) -> tuple[CellKernel, CellKernel]:
     names, block = Names(), Block()
     reads = []
     for operand in step.operands:
-        stream = Stream(operand.name, lanes=True, per_direction=False)
+        stream = Stream(operand.name, every=1, per_direction=False)
         reads.append(Access(stream, names.declare(block, operand.name, ())))
     _run_step(step, extents, names, block)
     output = names.atoms[step.readout, ()]
-    forward = CellKernel(tuple(reads), _needed(block.lets, [output]), (Gradient(Stream("y", True, False), (output,)),))
-    cotangent = Stream(derived.cotangent, lanes=True, per_direction=False)
+    forward = CellKernel(tuple(reads), _needed(block.lets, [output]), (Gradient(Stream("y", 1, False), (output,)),))
+    cotangent = Stream(derived.cotangent, every=1, per_direction=False)
     cotangent_access = Access(cotangent, names.declare(block, derived.cotangent, ()))
     unroller = Unroller(extents, names, block)
     for equation in derived.body:
@@ -267,6 +267,6 @@ def _lower_merge(graph: ScanGraph) -> tuple[CellKernel, CellKernel]:
         value = derived.gradients.get(operand.name, Constant(0.0))
         unroller.assign(gradient_of(operand.name), (), value, None)
         atoms = names.of(gradient_of(operand.name), ())
-        writes.append(Gradient(Stream(gradient_of(operand.name), True, False), atoms))
+        writes.append(Gradient(Stream(gradient_of(operand.name), 1, False), atoms))
     body = _needed(block.lets, [a for write in writes for a in write.atoms])
     return forward, CellKernel((*reads, cotangent_access), body, tuple(writes))

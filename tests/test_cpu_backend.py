@@ -421,7 +421,7 @@ def test_what_a_merge_makes_of_pads_is_no_output() -> None:
 
 def convolution() -> ScanKernels:
     """y[t] = w0 x[t] + w1 x[t-1] + w2 x[t-2] of what came since the last restart, by hand: two states that pass x on."""
-    x, restart = Stream("x", True, False), Stream("restart.", False, True, 1, TIME, constant=True)
+    x, restart = Stream("x", 1, False), Stream("restart.", 0, True, 1, TIME, constant=True)
     weight = Parameter("conv_weight", False, 3)
     parameters = (Access(weight, ("b_w_0", "b_w_1", "b_w_2")),)
     reads = (Access(x, ("b_x",)), Access(restart, ("b_restart",)))

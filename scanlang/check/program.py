@@ -238,10 +238,16 @@ CheckedOrder = (
 )
 
 
+Per = Literal["channel", "unit", "group", "all"]
+"""How far one value reaches: one channel; a unit (a head of consecutive channels, or one channel where a recurrence has no head);
+a group of consecutive units; all channels."""
+
+
 @dataclass(frozen=True)
 class CheckedOperand:
-    """A declared name; its last dimensions run over `indices`. `initial` only for parameters.
+    """A declared name; its last dimensions run over `indices`, the index of the head not among them. `initial` only for parameters.
 
+    `units` is the number of units in a group, or the label of the size that says it (`per` is `group`).
     A `shared param` has no channels; the first of its indices may be `label`, the label of the step.
     """
 
@@ -250,16 +256,19 @@ class CheckedOperand:
     indices: tuple[str, ...]
     initial: Expr | None
     span: Span = field(compare=False, repr=False)
+    per: Per = "channel"
+    units: int | str = 1
 
 
 @dataclass(frozen=True)
 class Temporary:
-    """`dt = …`: a name for a value of this step."""
+    """`dt = …`: a name for a value of this step, one for every channel or one for every unit."""
 
     name: str
     indices: tuple[str, ...]
     value: Expr
     span: Span = field(compare=False, repr=False)
+    per: Literal["channel", "unit"] = "channel"
 
 
 @dataclass(frozen=True)
@@ -271,6 +280,22 @@ class StateUpdate:
     decay: Expr
     drive: Expr
     span: Span = field(compare=False, repr=False)
+    per: Literal["channel", "unit"] = "channel"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """`scale m = max(lf + m, i)`: a log-scale that cancels in the readout, so it has no gradient.
+
+    `running`: it reads its own old value (its name in `value`), and is a state that starts at -∞.
+    """
+
+    name: str
+    indices: tuple[str, ...]
+    value: Expr
+    running: bool
+    span: Span = field(compare=False, repr=False)
+    per: Literal["channel", "unit"] = "channel"
 
 
 @dataclass(frozen=True)
@@ -278,15 +303,19 @@ class CheckedRecurrence:
     """`indices` maps an index to the label of its size (`n` → `state`); the last equation is the readout.
 
     Inside a state's own update its name would mean the old value (gone after the split); elsewhere it is the new one.
+    `prev(…)` stays a call in expressions, but for `prev` of a state in its own update, which is the state itself.
+    `head` is the index that runs over the channels of a unit, and stands nowhere in what is checked: a value of one channel has it
+    without saying so. Its label is always `head`, its size the number of channels of a unit.
     """
 
     name: str
     formals: tuple[Formal, ...]
     indices: dict[str, str]
     operands: tuple[CheckedOperand, ...]
-    equations: tuple[Temporary | StateUpdate, ...]
+    equations: tuple[Temporary | StateUpdate | Scale, ...]
     readout: str
     span: Span = field(compare=False, repr=False)
+    head: str | None = None
 
     def of_kind(self, kind: Literal["input", "shared", "param", "shared param"]) -> tuple[CheckedOperand, ...]:
         return tuple(operand for operand in self.operands if operand.kind == kind)
@@ -343,6 +372,9 @@ one before it grows), or anything else, moves from and to tokens and pads among 
 
 LEARNED = ("param", "shared param")
 """The kinds of operands that are parameters."""
+
+HEAD = "head"
+"""The label of the size of a unit: `head p`. Not in `CheckedRecurrence.indices`."""
 
 LABEL = "label"
 """The index that is the label of the step: the first of a `shared param`, never bound, not in `CheckedRecurrence.indices`."""

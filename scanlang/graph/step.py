@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from scanlang.check.program import HEAD, Per
 from scanlang.graph.values import ZERO, Apply, Total, Value, show
 from scanlang.source import Span
 
@@ -19,23 +20,42 @@ from scanlang.source import Span
 @dataclass(frozen=True)
 class Operand:
     """An array the recurrence takes: `kind` says where it lives, `indices` its last dimensions; one that is
-    `constant` has no gradient."""
+    `constant` has no gradient.
+
+    `per` says how far one value reaches (`check/program.py`); of an input `channel` or `unit`, of a shared one `group` (of `units`
+    units, a number or the label of a size) or `all`, of a parameter `channel`, `unit` or (without channels) `all`.
+    """
 
     name: str
     kind: Literal["input", "shared", "param"]
     indices: tuple[str, ...]
     span: Span = field(compare=False, repr=False)
     constant: bool = False
+    per: Per = "channel"
+    units: int | str = 1
+
+    def channels(self, sizes: Mapping[str, int]) -> int:
+        """How many consecutive channels have the same value, 0 for all of them; `sizes` by label."""
+        match self.per:
+            case "channel":
+                return 1
+            case "unit":
+                return sizes.get(HEAD, 1)
+            case "group":
+                return sizes.get(HEAD, 1) * (sizes[self.units] if isinstance(self.units, str) else self.units)
+            case _:
+                return 0
 
 
 @dataclass(frozen=True)
 class Assign:
-    """`dt = softplus(…)`."""
+    """`dt = softplus(…)`. What is `constant` (a scale) has no gradient."""
 
     name: str
     indices: tuple[str, ...]
     value: Value
     span: Span = field(compare=False, repr=False)
+    constant: bool = False
 
     def __str__(self) -> str:
         return f"{named(self.name, self.indices)} = {show(self.value)}"
@@ -43,13 +63,20 @@ class Assign:
 
 @dataclass(frozen=True)
 class Update:
-    """`h[n] = decay * h'[n] + drive`."""
+    """`h[n] = decay * h'[n] + drive`, from `start` on.
+
+    What is `constant` (a running scale) has no gradient; its drive may read its own old value in any way. `per` is what it has one
+    value for: every channel computes the state of its unit.
+    """
 
     name: str
     indices: tuple[str, ...]
     decay: Value
     drive: Value
     span: Span = field(compare=False, repr=False)
+    start: float = 0.0
+    constant: bool = False
+    per: Literal["channel", "unit"] = "channel"
 
     def __str__(self) -> str:
         if self.decay == ZERO:
@@ -60,7 +87,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Step:
-    """`sizes` maps an index to the label of its size (`n` → `state`)."""
+    """`sizes` maps an index to the label of its size (`n` → `state`); with `head` a unit is a head of consecutive channels."""
 
     recurrence: str
     sizes: dict[str, str]
@@ -68,6 +95,7 @@ class Step:
     prologue: tuple[Assign, ...]
     body: tuple[Assign | Update, ...]
     readout: str
+    head: bool = False
 
     @property
     def states(self) -> tuple[Update, ...]:
@@ -83,7 +111,7 @@ class Step:
 
 @dataclass(frozen=True)
 class AdjointStep:
-    """The adjoint of a step, walked from the last step to the first.
+    """The adjoint of a step, walked from the last step to the first. What is constant has no gradient and no carry.
 
     `cotangent` names the gradient of the readout. `carries` maps a state to the value handed to the step before:
     `decay * d_state`, which that step reads as `carry.<state>`. `gradients` maps an input or shared operand, or an
@@ -121,6 +149,10 @@ def operations(step: Step, extents: Mapping[str, int]) -> int:
 
 def named(name: str, indices: tuple[str, ...]) -> str:
     return name + (f"[{', '.join(indices)}]" if indices else "")
+
+
+LOWEST = -1e30
+"""Where a running log-scale starts: -∞, but for the difference of two of them."""
 
 
 def carry_of(state: str) -> str:

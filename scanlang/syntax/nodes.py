@@ -199,19 +199,21 @@ class Operand(Node):
 
 @dataclass(frozen=True)
 class Declaration(Node):
-    """`shared low[r], B[n], C[n]`, `shared param dB[label, n]`."""
+    """`shared low[r], B[n], C[n]`, `shared param dB[label, n]`; `per` is the 4 of `shared B[n], C[n] per 4 units`."""
 
     kind: Literal["input", "shared", "param", "shared param"]
     operands: tuple[Operand, ...]
+    per: Number | Name | None = None
 
 
 @dataclass(frozen=True)
 class Equation(Node):
-    """`h[n] = exp(-dt) * h[n] + x`."""
+    """`h[n] = exp(-dt) * h[n] + x`; with `scale` a log-scale: `scale m = max(lf + m, i)`."""
 
     name: str
     indices: tuple[str, ...]
     value: Expr
+    scale: bool = False
 
 
 @dataclass(frozen=True)
