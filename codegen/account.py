@@ -1,4 +1,5 @@
-"""What a report says of a scan in words: how rows are found, in how many passes, and why. In: graphs, kernels, a size."""
+"""What a report says of a scan in words: how rows are found, in how many passes, what is kept, and why. In: graphs, kernels, a
+size."""
 
 from __future__ import annotations
 
@@ -7,7 +8,9 @@ from dataclasses import dataclass
 
 from scanlang.check.program import CheckedScan
 from scanlang.codegen.kernel import ScanKernels
+from scanlang.codegen.schedule import Schedule
 from scanlang.codegen.stages import graph_summary
+from scanlang.codegen.traffic import Operations, Sizes, count_operations
 from scanlang.graph.build_merge import terms
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.maps.traversal import Traversal
@@ -43,6 +46,23 @@ class ConvAccount:
     why: str
 
 
+@dataclass(frozen=True)
+class KeepAccount:
+    """What the backward has of the forward. Between two saved states it runs the forward again, and of every step of that
+    it keeps `kept` (`kept_bytes` per channel); `again` it computes from them a second time.
+
+    `saved_bytes` are an image's states, saved `every` so many steps, `all_bytes` what keeping `kept` of all steps would take.
+    """
+
+    every: int
+    saved_bytes: int
+    all_bytes: int
+    run_again: Operations
+    kept: tuple[str, ...]
+    kept_bytes: int
+    again: Operations
+
+
 def direction_accounts(
     kernels: ScanKernels, traversal: Traversal, grid: tuple[int, ...], target: str, proofs: Mapping[str, str]
 ) -> tuple[DirectionAccount, ...]:
@@ -56,6 +76,25 @@ def direction_accounts(
     return tuple(
         DirectionAccount(order.name, proofs[order.name], length, addresses, why)
         for order, length, (addresses, why) in zip(orders, lengths, found, strict=True)
+    )
+
+
+def keep_account(kernels: ScanKernels, schedule: Schedule, sizes: Sizes) -> KeepAccount:
+    backward, lengths = kernels.backward, sizes.visits.lengths
+    channels = [count for _, count in kernels.channels(sizes.channels)]
+    chunks = [-(-length // schedule.backward_chunk) for length in lengths]
+    states = sum(count * own for count, own in zip(chunks, channels, strict=True)) * len(kernels.forward.states)
+    after = {advance.value for advance in backward.advances if advance.state in backward.keep}
+    kept = [name for name in backward.keep if name not in after]  # a state after a step is the one before the next
+    steps = sum(length * own for length, own in zip(lengths, channels, strict=True)) * len(kept)
+    return KeepAccount(
+        schedule.backward_chunk,
+        states * sizes.computing,
+        steps * sizes.computing,
+        count_operations(backward.forward),
+        tuple(name.removeprefix("b_") for name in kept),
+        len(kept) * sizes.computing,
+        count_operations(backward.backward[: backward.again]),
     )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from scanlang.check.program import LABELS
-from scanlang.codegen.signature import Argument, Array, Dimension, Signature
+from scanlang.codegen.signature import Argument, Array, Signature
+from scanlang.codegen.units import Dimension
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.graph.step import Operand
 from scanlang.graph.step_rewrites import conv_weight, convolved
@@ -37,9 +38,22 @@ def map_argument(name: str, axes: tuple[str, ...], span: Span, per_direction: bo
     return Argument(name, "input", dimensions, (), per_direction, span, name)
 
 
-def token_argument(token: str, of: Argument, first: str) -> Argument:
+def dimension_of(operand: Operand) -> Dimension | None:
+    """What an operand has a value of; None of all channels."""
+    match operand.per:
+        case "channel":
+            return "C"
+        case "unit":
+            return "heads"
+        case "group":
+            return "groups", operand.units
+        case _:
+            return None
+
+
+def token_argument(token: str, of: Argument, first: str, axes: tuple[str, ...]) -> Argument:
     """The tokens of a map, shaped as it is with as many tokens in place of the axes; `first` is the scan's first input."""
-    rest = of.dimensions[of.dimensions.index("K" if of.per_direction else "C") :]
+    rest = of.dimensions[1 + len(axes) :]
     dimensions = ("B", ("T", token), *rest)
     return replace(of, name=token if of.of == first else f"{of.name}_{token}", dimensions=dimensions, token=token)
 
@@ -66,24 +80,35 @@ class _Writer:
             self.known |= before.known
         maps = [argument for argument in arguments if argument.is_map]
         first = self.graph.scan_inputs[0]
-        arguments += [token_argument(token, of, first) for token in traversal.token_names for of in maps]
+        arguments += [token_argument(token, of, first, self.axes) for token in traversal.token_names for of in maps]
         given = (*traversal.given_names, *(() if before is None else (argument.name for argument in before.orders)))
         arguments += [Argument(name, "order", ("B", "L"), (), False, self.span, name) for name in dict.fromkeys(given)]
         arguments += [Argument(name, "layer", (), (), False, self.graph.merge_span, name) for name in self.graph.layers]
         return Signature(
             self.graph.name, self.span, self.graph.directions, self.axes, tuple(arguments), self.arrays(), dict(fixed),
-            self.known, self.graph.split,
+            self.known, self.graph.split, self.graph.step.head,
         )  # fmt: skip
 
     def arrays(self) -> tuple[Array, ...]:
         """One per operand; a merge of one pass may read further maps."""
         found = [
-            Array(operand.name, "labelled" if operand.name in self.graph.labelled else operand.kind, self.labels(operand))
+            Array(operand.name, "labelled", self.labels(operand), None)
+            if operand.name in self.graph.labelled
+            else Array(operand.name, operand.kind, self.labels(operand), self.of(operand))
             for operand in self.operands
         ]
         own = {array.name for array in found}
         read = () if self.graph.second is not None else self.graph.merge_inputs
-        return (*found, *(Array(name, "input", ()) for name in read if name not in own))
+        return (*found, *(Array(name, "input", (), "C") for name in read if name not in own))
+
+    def of(self, operand: Operand) -> Dimension | None:
+        """What the kernels have a value of: what the caller gives without channels they take for every channel."""
+        if operand.kind != "param":
+            return dimension_of(operand)
+        dimension = "C" if operand.name in self.graph.channelless else dimension_of(operand)
+        if isinstance(dimension, str) and self.graph.split is not None and self.graph.in_common(operand.name):
+            return f"{dimension}/K"
+        return dimension
 
     def labels(self, operand: Operand) -> tuple[str, ...]:
         return tuple(self.graph.step.sizes[index] for index in operand.indices)
@@ -93,11 +118,12 @@ class _Writer:
             return self.parameter(operand)
         name = self.before_conv.get(operand.name, operand.name)
         per_direction = name == operand.name and self.inputs[name].per_direction
-        labels = self.labels(operand)
-        if operand.kind == "shared":
-            dimensions: tuple[Dimension, ...] = ("B", *self.axes, "K", *((label,) for label in labels))
-            return Argument(name, "shared", dimensions, labels, per_direction, operand.span, name)
-        return map_argument(name, self.axes, operand.span, per_direction)
+        labels, of = self.labels(operand), dimension_of(operand)
+        rest: tuple[Dimension, ...] = (*(("K",) if per_direction else ()), *(() if of is None else (of,)))
+        dimensions = ("B", *self.axes, *rest, *((label,) for label in labels))
+        return Argument(
+            name, "shared" if operand.kind == "shared" else "input", dimensions, labels, per_direction, operand.span, name
+        )
 
     def parameter(self, operand: Operand) -> Argument:
         """With a value for every channel, or a row for every label, or neither."""
@@ -110,8 +136,9 @@ class _Writer:
         if name in self.taps:
             self.known["width",] = len(self.taps), "as the program says"
             name, sizes = CONV_WEIGHT, (("width",),)
+        of = dimension_of(operand)
         if bare or graph.split is None:
-            front: tuple[Dimension, ...] = (*(("K",) if own else ()), *(() if bare else ("C",)))
+            front: tuple[Dimension, ...] = (*(("K",) if own else ()), *(() if bare or of is None else (of,)))
         else:
-            front = ("C",) if own else ("C/K",)
+            front = (f"{of}" if own else f"{of}/K",)
         return Argument(name, "param", (*front, *sizes), labels, own and front[:1] == ("K",), operand.span, name)

@@ -8,7 +8,7 @@ from numbers import Integral
 from os import PathLike
 
 from scanlang.check.expressions import names_in
-from scanlang.check.program import CheckedScan
+from scanlang.check.program import HEAD, CheckedScan
 from scanlang.check.sizes import evaluate_size, size_problem
 from scanlang.codegen.in_steps import read_in_steps, visits_twice, written_in_steps
 from scanlang.codegen.op import CompiledScan
@@ -92,8 +92,10 @@ def fixed_sizes(scan: CheckedScan) -> dict[str, int]:
 
     A size that no argument shows, such as that of a state nothing else is indexed like, is fixed by the scan's defaults.
     """
-    indices = scan.recurrence.indices
-    shown = {indices[index] for operand in scan.recurrence.operands for index in operand.indices if index in indices}
+    indices, operands = scan.recurrence.indices, scan.recurrence.operands
+    shown = {indices[index] for operand in operands for index in operand.indices if index in indices}
+    shown |= {HEAD for operand in operands if operand.per == "unit"}
+    shown |= {operand.units for operand in operands if isinstance(operand.units, str)}
     fixed, defaults = {}, _defaults(scan)
     for label, value in scan.sizes.items():
         known = {} if label in shown else defaults

@@ -6,6 +6,7 @@ Nothing half-written is left: everything is made first, then written file by fil
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -13,9 +14,9 @@ from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from scanlang.check.program import CheckedScan
+from scanlang.check.program import HEAD, CheckedScan
 from scanlang.check.sizes import evaluate_size
-from scanlang.codegen.account import conv_account, direction_accounts, merge_account
+from scanlang.codegen.account import conv_account, direction_accounts, keep_account, merge_account
 from scanlang.codegen.compile import scan_of_layer
 from scanlang.codegen.kernel import TIME, ScanKernels, Stream
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
@@ -23,6 +24,7 @@ from scanlang.codegen.report import CodeReport, Report
 from scanlang.codegen.schedule import Schedule
 from scanlang.codegen.stages import adjoint_text, graph_text, kernels_text, maps_text, tree_text
 from scanlang.codegen.traffic import Sizes, count_operations, count_traffic
+from scanlang.codegen.units import undivided
 from scanlang.diagnostics import ScanError
 from scanlang.errors import ChannelsDoNotSplit
 from scanlang.files import write_atomically
@@ -56,25 +58,41 @@ def compile_to_folder(
     dtype: str = "float32",
     emits: Collection[str] = (),
     layer: int = 0,
+    latex: bool = False,
 ) -> list[Path]:
     """Compile a scan and write what was asked for (`emits`), or the modules, their machine code and the report.
 
     >>> compile_to_folder(Path("cross.scan"), Path("out"), target="sm_90", size=(56, 56), channels=96, dtype="bfloat16")
 
-    `target` is `cpu` or `sm_80`, `sm_90`, …; no GPU is needed. Raises ScanError for a wrong program.
+    `target` is `cpu` or `sm_80`, `sm_90`, …; no GPU is needed. `latex`: the adjoint is LaTeX. Raises ScanError for a wrong
+    program.
     """
-    program = load(path, None if size is None else [size])
-    name = program.scan_name(scan)
-    checked = scan_of_layer(program, name, layer)
-    unit = 1 if checked.split is None else sum(checked.split)
-    if channels is not None and channels % unit:
-        raise ScanError([ChannelsDoNotSplit(checked.span, channels, checked.split or ())])
-    grid = size or SIZES[len(program.checked.axes)]
-    job = Job(program, name, target, grid, channels or -(-CHANNELS // unit) * unit, dtype, layer)
-    wanted = tuple(emits) or DEFAULT_EMITS["cpu" if target == "cpu" else "gpu"]
-    made = {name: content for emit in wanted for name, content in job.emit(emit).items()}
+    made = compile_files(path, scan, target, size, channels, dtype, emits, layer, latex)
     folder.mkdir(parents=True, exist_ok=True)
     return [write_atomically(folder / name, content) for name, content in made.items()]
+
+
+def compile_files(
+    path: Path,
+    scan: str | None,
+    target: str,
+    size: tuple[int, ...] | None,
+    channels: int | None,
+    dtype: str,
+    emits: Collection[str],
+    layer: int,
+    latex: bool,
+) -> dict[str, str | bytes]:
+    """What `compile_to_folder` writes, by name."""
+    program = load(path, None if size is None else [size])
+    name = program.scan_name(scan)
+    grid = size or SIZES[len(program.checked.axes)]
+    job = Job(program, name, target, grid, CHANNELS if channels is None else channels, dtype, layer, latex=latex)
+    if channels is None:
+        job = replace(job, channels=-(-CHANNELS // job.fewest_channels) * job.fewest_channels)
+    job.check_channels()
+    wanted = tuple(emits) or DEFAULT_EMITS["cpu" if target == "cpu" else "gpu"]
+    return {name: content for emit in wanted for name, content in job.emit(emit).items()}
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,7 @@ class Job:
     dtype: str
     layer: int = 0
     is_conv: bool = False
+    latex: bool = False
 
     @property
     def stem(self) -> str:
@@ -124,6 +143,27 @@ class Job:
             formals[formal.label] = int(value)
         return {label: int(evaluate_size(value, formals)) for label, value in checked.sizes.items()}
 
+    @property
+    def unit_channels(self) -> list[int]:
+        """How many channels heads, and groups of them, have."""
+        return [operand.channels(self.sizes) for operand in self.graph.step.operands if operand.per in ("unit", "group")]
+
+    @property
+    def fewest_channels(self) -> int:
+        """Every direction has a multiple of its part of these."""
+        return math.lcm(self.sizes.get(HEAD, 1), *self.unit_channels) * sum(self.checked.split or (1,))
+
+    def check_channels(self) -> None:
+        """They split between the directions, into whole heads and groups."""
+        split = self.checked.split or (1,)
+        if self.channels % sum(split):
+            raise ScanError([ChannelsDoNotSplit(self.checked.span, self.channels, split)])
+        parts = [self.channels // sum(split) * part for part in split]
+        groups = [("groups", operand.units) for operand in self.graph.step.operands if operand.per == "group"]
+        wrong = undivided(self.checked.span, parts, groups, {HEAD: 1, **self.sizes})
+        if wrong is not None:
+            raise ScanError([wrong])
+
     @cached_property
     def kernels(self) -> ScanKernels:
         return lower_to_kernels(self.graph, self.sizes)
@@ -139,6 +179,15 @@ class Job:
 
             return cpu_schedule(self.kernels)
         return self.layout.schedule
+
+    @property
+    def why_sequential(self) -> str | None:
+        """Why a GPU takes no chunks of matrix products for a recurrence that has that form."""
+        if self.target == "cpu" or self.kernels.matrix is None:
+            return None
+        from scanlang.codegen.gpu.choose_chunked import why_sequential
+
+        return why_sequential(self.kernels, self.graph.traversal, self.size, self.computing)
 
     @cached_property
     def layout(self) -> Layout:
@@ -198,7 +247,7 @@ class Job:
 
     def emit_pass(self, what: str) -> dict[str, str | bytes]:
         makers: dict[str, Callable[[], dict[str, str | bytes]]] = {
-            "adjoint": lambda: {f"{self.graph.name}.adjoint.txt": adjoint_text(self.graph.step)},
+            "adjoint": self.adjoint,
             "kernels": lambda: {f"{self.stem}.kernels.txt": kernels_text(self.kernels)},
             "schedule": lambda: {f"{self.stem}.schedule.txt": self.schedule_text()},
             "c": lambda: {f"{self.stem}.c": self.c_text},
@@ -208,6 +257,15 @@ class Job:
             "cubin": lambda: {f"{self.stem}.{code.report.name}.cubin": code.cubin for code in self.machine_code},
         }
         return makers[what]()
+
+    def adjoint(self) -> dict[str, str | bytes]:
+        """The derived mathematics, of the convolution's own pass too."""
+        head = None if self.is_conv else self.checked.recurrence.head
+        if not self.latex:
+            return {f"{self.graph.name}.adjoint.txt": adjoint_text(self.graph.step, head)}
+        from scanlang.codegen.latex import adjoint_latex
+
+        return {f"{self.graph.name}.adjoint.tex": adjoint_latex(self.graph.step, head)}
 
     def syntax_tree(self) -> object:
         from scanlang.syntax.build import build_syntax
@@ -243,11 +301,13 @@ class Job:
             conv=conv_account(self.checked, self.graph),
             sizes=self.sizes,
             schedule=self.schedule,
+            why_sequential=self.why_sequential,
             forward=forward,
             backward=backward,
             forward_operations=count_operations(kernels.forward.body),
             backward_operations=count_operations((*kernels.backward.forward, *kernels.backward.backward)),
             merge=merge_account(self.checked, self.graph),
+            keep=keep_account(kernels, self.schedule, self.traffic_sizes()),
             kernels=(*self.code_reports(), *(() if self.before is None else self.before.code_reports())),
         )
 

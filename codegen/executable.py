@@ -5,8 +5,8 @@ order, then tokens, then pads (`Visits.rows`). J is the number of steps of the l
 
     stream with lanes          (B, R, C), or (B, R, K, C) if it is per direction
     uniform stream             (B, R, K, width), along TIME (K, J, width)
-    stream of units            (B, R, K, C / every, width), or (B, R, C / every, width) if directions have channels of their own
-    parameter                  (K, C / every, width), or (C / every, width) if the directions share it or have channels of their own
+    stream of units            (B, R, K, C / every, width), or (B, R, C / every, width) where directions have own channels
+    parameter                  (K, C / every, width), or (C / every, width) if shared, or where directions have own channels
     input of a merge           (B, R, C)
     entry, final               (B, K, states, C) in the computing type, C the largest number of channels of a direction
     output                     (B, R, C), or (B, R, K, C) if the kernels are `stacked`
@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from scanlang.codegen.kernel import ScanKernels
@@ -46,8 +47,8 @@ class Executable(Protocol):
 
     kernels: ScanKernels
 
-    def chunk(self, grid: tuple[int, ...]) -> int:
-        """Steps between saved states at this size; there are ceil(J / chunk) chunks."""
+    def chunk(self, grid: tuple[int, ...], computing: torch.dtype = torch.float32) -> int:
+        """Steps between saved states at this size and computing type; there are ceil(J / chunk) chunks."""
 
     def forward(
         self,
@@ -58,10 +59,10 @@ class Executable(Protocol):
         entry: Tensor | None = None,
         final: Tensor | None = None,
     ) -> tuple[Tensor, Saved]:
-        """The output, in the type of the first stream with lanes, and what to save (empty tensors if not).
+        """The output, in the type of the leading stream (`ScanKernels.leading`), and what to save (empty tensors if not).
 
-        `entry` has the states before the first step; without it they are at their starts. The states after a direction's last step
-        are written to `final`, where it is given (what is beyond a direction's channels is left alone).
+        `entry` has the states before the first step; without it they are at their starts. The states after a direction's last
+        step are written to `final`, where it is given (what is beyond a direction's channels is left alone).
         """
 
     def backward(

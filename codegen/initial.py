@@ -4,31 +4,42 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, assert_never
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scanlang.check.program import UNIT, UNITS
 from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Number, Sum
 
 _BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div,
 }  # fmt: skip
 _FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
-    "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "tanh": torch.tanh, "abs": torch.abs,
+    "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt, "tanh": torch.tanh,
+    "abs": torch.abs,
     "sigmoid": torch.sigmoid, "silu": functional.silu, "softplus": functional.softplus, "relu": torch.relu,
     "gelu": functional.gelu, "min": torch.minimum, "max": torch.maximum,
 }  # fmt: skip
 
 
+Numbers = Mapping[str, float | Tensor]
+"""Values of names: of indices a number, of `unit` and `units` as the last dimension of `front` has them."""
+
+
 def initial_value(
-    expression: Expr | None, indices: tuple[str, ...], sizes: Mapping[str, int], front: tuple[int, ...]
+    expression: Expr | None,
+    indices: tuple[str, ...],
+    sizes: Mapping[str, int],
+    front: tuple[int, ...],
+    units: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """A parameter of shape `(*front, *sizes of indices)`, in torch's default type; draws are made per element.
 
     Without an expression: U(-1/√n, 1/√n) where n is the product of the index sizes, as `nn.Linear`; zeros without indices.
+    `units` says the number of the unit, and the number of units, for every entry of the last dimension of `front`.
     """
     extents = tuple(sizes[index] for index in indices)
     if expression is None:
@@ -39,19 +50,26 @@ def initial_value(
     result = torch.empty(*front, *extents, dtype=torch.float64)
     for element in itertools.product(*map(range, extents)):
         place: tuple[Any, ...] = (..., *element)
-        result[place] = _evaluate(expression, dict(zip(indices, element, strict=True)), front)
+        result[place] = _evaluate(expression, {**(units or {}), **dict(zip(indices, element, strict=True))}, front)
     return result.to(torch.get_default_dtype())
 
 
-def _evaluate(expression: Expr, bound: Mapping[str, int], front: tuple[int, ...]) -> Tensor:
-    def number(value: float) -> Tensor:
-        return torch.full(front, value, dtype=torch.float64)
+def unit_numbers(counts: Sequence[int], channels: int = 1) -> dict[str, Tensor]:
+    """`unit` and `units` of the units of each part, one after the other, `channels` times each."""
+    numbers = [torch.arange(count).repeat_interleave(channels) for count in counts]
+    totals = [torch.full((count * channels,), count) for count in counts]
+    return {UNIT: torch.cat(numbers).double(), UNITS: torch.cat(totals).double()}
+
+
+def _evaluate(expression: Expr, bound: Numbers, front: tuple[int, ...]) -> Tensor:
+    def number(value: float | Tensor) -> Tensor:
+        return torch.as_tensor(value, dtype=torch.float64).expand(front)
 
     match expression:
         case Number(value):
             return number(float(value))
         case Name(name):
-            return number(float(bound[name]))
+            return number(bound[name])
         case Negative(operand):
             return -_evaluate(operand, bound, front)
         case Binary(operator, left, right):

@@ -10,8 +10,11 @@ Names are made of the program's names (`b_dt`, `b_h_3`), unique within a kernel 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from scanlang.graph.matrix_form import MatrixForm
 from scanlang.source import Span
 
 Atom = str | float
@@ -19,7 +22,7 @@ Atom = str | float
 
 # What a `Let` may compute. Arguments are atoms; comparisons give a condition, only `where` takes one (as its first).
 PRIMITIVES = frozenset(
-    "add sub mul div neg exp log log1p sqrt tanh erf abs min max where lt le gt ge eq ne".split()  # noqa: SIM905
+    "add sub mul div neg exp expm1 log log1p sqrt tanh erf abs min max where lt le gt ge eq ne".split()  # noqa: SIM905
 )
 
 
@@ -45,8 +48,8 @@ class Stream:
         0    one for all channels, `(B, R, K, width)` (`uniform`)
         n    one for n channels, `(B, R, K, C / n, width)`; where each direction has its own channels `(B, R, C / n, width)`
 
-    At step t a direction reads (and its gradient goes to) row `table[route][direction][t]`. A uniform one along TIME has a row per
-    step instead, the same for all images: `(K, J, width)`. A `constant` one has no gradient.
+    At step t a direction reads (and its gradient goes to) row `table[route][direction][t]`. A uniform one along TIME has a row
+    per step instead, the same for all images: `(K, J, width)`. A `constant` one has no gradient.
     """
 
     name: str
@@ -74,8 +77,8 @@ class Stream:
 
 @dataclass(frozen=True)
 class Parameter:
-    """An array of learned values, one (of `width` numbers) for `every` so many consecutive channels: `(K, C / every, width)`, or
-    `(C / every, width)` where the directions share it.
+    """An array of learned values, one (of `width` numbers) for `every` so many consecutive channels: `(K, C / every, width)`,
+    or `(C / every, width)` where the directions share it.
 
     Where each direction has its own channels: `(C / every, width)`, or `(C / K / every, width)` if shared.
     """
@@ -119,8 +122,8 @@ class ForwardKernel:
 
 @dataclass(frozen=True)
 class Gradient:
-    """`atoms` are the gradient of a stream at one step, in every channel. A stream with one value for several channels wants their
-    sums over these."""
+    """`atoms` are the gradient of a stream at one step, in every channel. A stream with one value for several channels wants
+    their sums over these."""
 
     of: Stream
     atoms: tuple[Atom, ...]
@@ -150,6 +153,7 @@ class BackwardKernel:
     gradient of the step's output) and `carries` (after the last step the gradient of the final state, or zero); afterwards
     `carry_advances` hands the carries to the step before. Before the first step they are the gradient of the initial state.
     `carried` says whose adjoint each carry is: places in `states`. States that are not there have no gradient.
+    The first `again` lets of `backward` are values of `forward`, computed again.
     `epilogue`, after all steps, may read parameters, prologue values and accumulators.
     """
 
@@ -169,6 +173,7 @@ class BackwardKernel:
     epilogue: tuple[Let, ...]
     parameter_gradients: tuple[ParameterGradient, ...]
     carried: tuple[int, ...] = ()
+    again: int = 0
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,21 @@ class CellKernel:
 
 
 @dataclass(frozen=True)
+class MatrixKernel:
+    """The step in its form for matrix products; `extents` by index. What the core takes beside `core.value` is the same for
+    `unit` consecutive channels, 0 for all of them."""
+
+    form: MatrixForm
+    extents: Mapping[str, int]
+    unit: int
+
+    @property
+    def state(self) -> int:
+        """Rows of the state."""
+        return self.extents[self.form.index]
+
+
+@dataclass(frozen=True)
 class ScanKernels:
     """Everything one scan needs. How the outputs come together is one of
 
@@ -194,6 +214,7 @@ class ScanKernels:
         split         every direction has its own channels, in these proportions (their sum divides C); the output `(B, R, C)`
 
     `output_route` is the route along which outputs are written and their gradient is read; `routes` counts those there are.
+    `matrix` is the same scan for schedules of matrix products, where the recurrence has that form.
     """
 
     name: str
@@ -207,10 +228,22 @@ class ScanKernels:
     split: tuple[int, ...] | None = None
     output_route: int = OWN
     routes: int = 1
+    matrix: MatrixKernel | None = None
 
     @property
     def streams(self) -> tuple[Stream, ...]:
         return tuple(access.of for access in self.forward.reads if isinstance(access.of, Stream))
+
+    @property
+    def leading(self) -> Stream:
+        """What gives the output its batch, channels and type: the first stream with lanes, or where there is none, of units."""
+        return next((s for s in self.streams if s.lanes), None) or next(s for s in self.streams if s.units)
+
+    def channel_count(self, arrays: Mapping[str, Any]) -> int:
+        """The channels of all directions that have their own together, or of each."""
+        stream = self.leading
+        shape = arrays[stream.name].shape
+        return int(shape[-1] if stream.lanes else shape[-2] * stream.every)
 
     def channels(self, total: int) -> tuple[tuple[int, int], ...]:
         """(first channel, number of channels) of every direction."""

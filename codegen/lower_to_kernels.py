@@ -1,7 +1,7 @@
 """Scan graph and sizes → kernels: what a step reads, computes, carries and gives, forward and backward.
 
 Equal terms are found by `unroll.py`, so what the backward needs of the forward has the same name in both; whether such a
-value is kept or computed again is decided here (`_kept`): exponentials, divisions and states are kept, a few products not.
+value is kept or computed again is decided by `keep.py`: exponentials, divisions and states are kept, a few products not.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+from scanlang.check.program import HEAD
+from scanlang.codegen.keep import choose_kept
 from scanlang.codegen.kernel import (
     OWN,
     TIME,
@@ -24,6 +26,7 @@ from scanlang.codegen.kernel import (
     ForwardKernel,
     Gradient,
     Let,
+    MatrixKernel,
     Parameter,
     ParameterGradient,
     ScanKernels,
@@ -33,30 +36,32 @@ from scanlang.codegen.unroll import Block, Names, Unroller, previous_name
 from scanlang.diagnostics import ScanError
 from scanlang.errors import TooMuchToUnroll
 from scanlang.graph.adjoint import adjoint
+from scanlang.graph.matrix_form import matrix_form
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.graph.step import AdjointStep, Assign, Operand, Step, Update, carry_of, gradient_of, operations, total_of
 from scanlang.graph.values import Apply, Constant, Previous
 from scanlang.limits import LIMITS
 
-CHEAP = frozenset(["add", "sub", "mul", "neg", "abs", "min", "max", "where", "lt", "le", "gt", "ge", "eq", "ne"])
-COMPARISONS = frozenset(["lt", "le", "gt", "ge", "eq", "ne"])
-WORTH_REPEATING = 4.0
-"""A value of the forward is computed again in the backward if that takes at most so many cheap operations, else kept."""
-
 
 def lower_to_kernels(graph: ScanGraph, sizes: Mapping[str, int]) -> ScanKernels:
-    """The kernels of a scan graph; `sizes` gives the extent of every label of the recurrence (`{"state": 16, "rank": 6}`)."""
+    """The kernels of a scan graph; `sizes` gives the extent of every label of the recurrence (`{"state": 16, "rank": 6}`), and
+    the channels of a unit where there are heads (`{"head": 64}`).
+
+    Every channel computes what its unit has one value of.
+    """
     step = graph.step
-    extents = {index: sizes[label] for index, label in step.sizes.items()}
-    if (count := operations(step, extents)) > LIMITS.unrolled:
-        finding = TooMuchToUnroll(step.body[0].span, step.recurrence, count, LIMITS.unrolled, tuple(sorted(sizes.items())))
+    extents = _extents(step, sizes)
+    matrix = _matrix(step, sizes)
+    most = LIMITS.unrolled if matrix is None else LIMITS.unrolled_matrix
+    if (count := operations(step, extents)) > most:
+        finding = TooMuchToUnroll(step.body[0].span, step.recurrence, count, most, tuple(sorted(sizes.items())))
         raise ScanError([finding])
     merge, merge_adjoint = _lower_merge(graph) if not isinstance(graph.merge, str) and not graph.stacked else (None, None)
     return ScanKernels(
         graph.name,
         graph.directions,
-        _lower_forward(graph, step, extents),
-        _lower_backward(graph, adjoint(step), extents),
+        _lower_forward(graph, step, sizes),
+        _lower_backward(graph, adjoint(step), sizes),
         _merge_scale(graph),
         merge,
         merge_adjoint,
@@ -64,7 +69,18 @@ def lower_to_kernels(graph: ScanGraph, sizes: Mapping[str, int]) -> ScanKernels:
         graph.split,
         graph.output_route,
         len(graph.traversal.routes),
+        matrix,
     )
+
+
+def _matrix(step: Step, sizes: Mapping[str, int]) -> MatrixKernel | None:
+    """The step for matrix products, where it has that form."""
+    form = matrix_form(step)
+    return None if form is None else MatrixKernel(form, _extents(step, sizes), sizes.get(HEAD, 1) if step.head else 0)
+
+
+def _extents(step: Step, sizes: Mapping[str, int]) -> dict[str, int]:
+    return {index: sizes[label] for index, label in step.sizes.items()}
 
 
 def _merge_scale(graph: ScanGraph) -> float | None:
@@ -81,37 +97,45 @@ class _Frame:
     parameters: tuple[Access, ...]
     prologue: Block
     states: tuple[str, ...]
+    starts: tuple[float, ...]
     reads: tuple[Access, ...]
     names: Names
 
 
-def _frame(graph: ScanGraph, step: Step, extents: Mapping[str, int]) -> _Frame:
-    names, prologue = Names(), Block()
+def _frame(graph: ScanGraph, step: Step, sizes: Mapping[str, int]) -> _Frame:
+    names, prologue, extents = Names(), Block(), _extents(step, sizes)
     parameters, reads = [], []
     for operand in step.operands:
         shape = tuple(extents[i] for i in operand.indices)
         of: Stream | Parameter
         if operand.kind == "param":
-            of = Parameter(operand.name, graph.in_common(operand.name), math.prod(shape))
+            of = _parameter(graph, operand, math.prod(shape), sizes)
             parameters.append(Access(of, names.declare(prologue, operand.name, shape)))
         else:
-            of = _stream(graph, operand, math.prod(shape))
+            of = _stream(graph, operand, math.prod(shape), sizes)
             reads.append(Access(of, names.declare(prologue, operand.name, shape)))
     unroller = Unroller(extents, names, prologue)
     for equation in step.prologue:
         unroller.assign(equation.name, equation.indices, equation.value, equation.span)
-    states: list[str] = []
+    states, starts = list[str](), list[float]()
     for update in step.states:
-        states += names.declare(prologue, previous_name(update.name), unroller.extents(update.indices))
-    return _Frame(tuple(parameters), prologue, tuple(s for s in states), tuple(reads), names)
+        elements = names.declare(prologue, previous_name(update.name), unroller.extents(update.indices))
+        states += elements
+        starts += [update.start] * len(elements)
+    return _Frame(tuple(parameters), prologue, tuple(states), tuple(starts), tuple(reads), names)
 
 
-def _stream(graph: ScanGraph, operand: Operand, width: int) -> Stream:
+def _stream(graph: ScanGraph, operand: Operand, width: int, sizes: Mapping[str, int]) -> Stream:
     """The stream of an operand: one of the graph's inputs, or what is known of every step."""
     if operand.constant or operand.name in graph.labelled:
         return Stream(operand.name, every=0, per_direction=True, width=width, route=TIME, constant=operand.constant)
     node, route = graph.inputs()[operand.name], graph.stream_routes.get(operand.name, OWN)
-    return Stream(operand.name, every=1 if node.kind == "input" else 0, per_direction=node.per_direction, width=width, route=route)
+    return Stream(operand.name, operand.channels(sizes), node.per_direction, width, route)
+
+
+def _parameter(graph: ScanGraph, operand: Operand, width: int, sizes: Mapping[str, int]) -> Parameter:
+    """One without channels is there for every channel."""
+    return Parameter(operand.name, graph.in_common(operand.name), width, max(1, operand.channels(sizes)))
 
 
 def _run_step(step: Step, extents: Mapping[str, int], names: Names, block: Block) -> tuple[Advance, ...]:
@@ -133,29 +157,32 @@ def _run_step(step: Step, extents: Mapping[str, int], names: Names, block: Block
     return tuple(advances)
 
 
-def _lower_forward(graph: ScanGraph, step: Step, extents: Mapping[str, int]) -> ForwardKernel:
-    frame = _frame(graph, step, extents)
+def _lower_forward(graph: ScanGraph, step: Step, sizes: Mapping[str, int]) -> ForwardKernel:
+    frame = _frame(graph, step, sizes)
     block = Block(frame.prologue)
-    advances = _run_step(step, extents, frame.names, block)
+    advances = _run_step(step, _extents(step, sizes), frame.names, block)
     output = frame.names.atoms[step.readout, ()]
     body = _needed(block.lets, [output, *(a.value for a in advances)])
-    return ForwardKernel(frame.parameters, tuple(frame.prologue.lets), frame.states, frame.reads, body, advances, output)
+    return ForwardKernel(
+        frame.parameters, tuple(frame.prologue.lets), frame.states, frame.reads, body, advances, output, frame.starts
+    )
 
 
-def _lower_backward(graph: ScanGraph, derived: AdjointStep, extents: Mapping[str, int]) -> BackwardKernel:
-    step, frame = derived.step, _frame(graph, derived.step, extents)
+def _lower_backward(graph: ScanGraph, derived: AdjointStep, sizes: Mapping[str, int]) -> BackwardKernel:
+    step, frame, extents = derived.step, _frame(graph, derived.step, sizes), _extents(derived.step, sizes)
     names, forward = frame.names, Block(frame.prologue)
     advances = _run_step(step, extents, names, forward)
-    backward = Block(forward)
+    backward = Block(forward, exact=False)
     cotangent = names.declare(forward, derived.cotangent, ())[0]
     unroller = Unroller(extents, names, backward)
     carries: list[str] = []
-    for update in step.states:
+    moving = [update for update in step.states if not update.constant]
+    for update in moving:
         carries += names.declare(forward, carry_of(update.name), unroller.extents(update.indices))
     for equation in derived.body:
         unroller.assign(equation.name, equation.indices, equation.value, equation.span)
     carry_advances = []
-    for update in step.states:
+    for update in moving:
         handed_on = gradient_of(previous_name(update.name))
         unroller.assign(
             handed_on, update.indices, derived.carries[update.name], update.span, called=f"next_{carry_of(update.name)}"
@@ -163,22 +190,29 @@ def _lower_backward(graph: ScanGraph, derived: AdjointStep, extents: Mapping[str
         old = names.of(carry_of(update.name), unroller.extents(update.indices))
         new = names.of(handed_on, unroller.extents(update.indices))
         carry_advances += [Advance(str(o), n) for o, n in zip(old, new, strict=True)]
-    gradients, accumulates = _collect_gradients(graph, derived, unroller)
-    epilogue, parameter_gradients = _lower_epilogue(graph, derived, extents, names, frame.prologue)
+    gradients, accumulates = _collect_gradients(graph, derived, unroller, sizes)
+    epilogue, parameter_gradients = _lower_epilogue(graph, derived, sizes, names, frame.prologue)
     results: list[Atom] = [a.value for a in carry_advances] + [a.value for a in accumulates]
     results += [atom for gradient in gradients for atom in gradient.atoms]
     body = _needed(backward.lets, results)
     used = {a for let in body for a in let.arguments if isinstance(a, str)} | {r for r in results if isinstance(r, str)}
-    keep, again = _kept(forward.lets, used, frame.states)
+    keep, again = choose_kept(forward.lets, used, frame.states, advances)
     running = _needed(forward.lets, [a.value for a in advances] + list(keep))
     return BackwardKernel(
         frame.parameters, tuple(frame.prologue.lets), frame.states, frame.reads, running, advances, keep, cotangent,
         tuple(carries), (*again, *body), tuple(carry_advances), gradients, accumulates, epilogue, parameter_gradients,
+        _carried(step, extents), len(again),
     )  # fmt: skip
 
 
+def _carried(step: Step, extents: Mapping[str, int]) -> tuple[int, ...]:
+    """The places of the states that have a gradient."""
+    moves = [not update.constant for update in step.states for _ in range(math.prod(extents[i] for i in update.indices))]
+    return tuple(place for place, has_gradient in enumerate(moves) if has_gradient)
+
+
 def _collect_gradients(
-    graph: ScanGraph, derived: AdjointStep, unroller: Unroller
+    graph: ScanGraph, derived: AdjointStep, unroller: Unroller, sizes: Mapping[str, int]
 ) -> tuple[tuple[Gradient, ...], tuple[Accumulate, ...]]:
     """What a step gives to the gradients of the streams, and to what is accumulated over all steps."""
     gradients, accumulates = [], []
@@ -189,7 +223,7 @@ def _collect_gradients(
         unroller.assign(gradient_of(name), indices, value, None)
         atoms = unroller.names.of(gradient_of(name), extents)
         if name in streams:
-            gradients.append(Gradient(_stream(graph, streams[name], math.prod(extents)), atoms))
+            gradients.append(Gradient(_stream(graph, streams[name], math.prod(extents), sizes), atoms))
             continue
         assert unroller.block.above is not None
         totals = unroller.names.declare(unroller.block.above, total_of(name), extents)
@@ -198,11 +232,11 @@ def _collect_gradients(
 
 
 def _lower_epilogue(
-    graph: ScanGraph, derived: AdjointStep, extents: Mapping[str, int], names: Names, prologue: Block
+    graph: ScanGraph, derived: AdjointStep, sizes: Mapping[str, int], names: Names, prologue: Block
 ) -> tuple[tuple[Let, ...], tuple[ParameterGradient, ...]]:
-    block = Block(prologue)
+    block = Block(prologue, exact=False)
     block.taken |= {str(atom) for atom in names.atoms.values()}
-    unroller = Unroller(extents, names, block)
+    unroller = Unroller(_extents(derived.step, sizes), names, block)
     for equation in derived.epilogue:
         unroller.assign(equation.name, equation.indices, equation.value, equation.span)
     found = []
@@ -212,7 +246,7 @@ def _lower_epilogue(
         shape = unroller.extents(operand.indices)
         name = gradient_of(operand.name)
         unroller.assign(name, operand.indices, derived.parameters.get(operand.name, Constant(0.0)), operand.span)
-        of = Parameter(operand.name, graph.in_common(operand.name), math.prod(shape))
+        of = _parameter(graph, operand, math.prod(shape), sizes)
         found.append(ParameterGradient(of, names.of(name, shape)))
     return _needed(block.lets, [a for gradient in found for a in gradient.atoms]), tuple(found)
 
@@ -225,24 +259,6 @@ def _needed(lets: Iterable[Let], results: Iterable[Atom]) -> tuple[Let, ...]:
             kept.append(let)
             wanted |= {a for a in let.arguments if isinstance(a, str)}
     return tuple(reversed(kept))
-
-
-def _kept(forward: list[Let], used: set[str], states: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Let, ...]]:
-    """Which values of the forward the backward keeps, and which it computes again (in order): those that take a few cheap
-    operations from what is read or kept anyway, and conditions: what is kept are numbers."""
-    costs: dict[str, float] = {}
-    for let in forward:
-        own = 1.0 if let.function in CHEAP else math.inf
-        costs[let.name] = own + sum(c for a in let.arguments if (c := costs.get(str(a), 0.0)) <= WORTH_REPEATING)
-    wanted, again = set(used), []
-    for let in reversed(forward):
-        if let.name in wanted and (costs[let.name] <= WORTH_REPEATING or let.function in COMPARISONS):
-            again.append(let)
-            wanted |= {a for a in let.arguments if isinstance(a, str)}
-    repeated = {let.name for let in again}
-    kept = [state for state in states if state in wanted]
-    kept += [let.name for let in forward if let.name in wanted and let.name not in repeated]
-    return tuple(kept), tuple(reversed(again))
 
 
 def _lower_merge(graph: ScanGraph) -> tuple[CellKernel, CellKernel]:

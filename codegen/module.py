@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scanlang.check.program import LABELS, CheckedOperand
+from scanlang.check.program import HEAD, LABELS, CheckedOperand
 from scanlang.check.widths import misfit
 from scanlang.codegen.arguments import map_argument, token_argument
 from scanlang.codegen.compile import compile_for_module, scan_of_layer
-from scanlang.codegen.initial import initial_value
+from scanlang.codegen.initial import initial_value, unit_numbers
 from scanlang.codegen.module_sizes import channel_count, formal_sizes, index_sizes
 from scanlang.codegen.projections import ProjectionShape
 from scanlang.codegen.signature import FLOATS, Signature
+from scanlang.codegen.units import undivided
 from scanlang.codegen.used_layers import used_layer
 from scanlang.diagnostics import Diagnostic, ScanError
 from scanlang.errors import ReservedName, WrongArguments, WrongDevice, WrongShape, WrongType
@@ -39,13 +40,17 @@ class Scan2d(nn.Module):
     >>> core = scanlang.Scan2d("cross.scan", "cross", 96)
     >>> y = core(x)                          # x and y: (B, H, W, 96)
 
-    `channels` is the scan's first formal (`dim`); other formals may be given by name, and have their defaults otherwise.
-    `layer` picks the directions of a scan with `layers`. A grid has one to four axes: `(B, T, H, W, C)` for three.
-    Inputs are taken in the order of the scan's `input` clause. Parameters carry the recurrence's names, `(K, C, ·)` or
-    `(C, ·)` where shared; a projection is `project_weight` `(K, rows, C)` (and `project_bias`), initialised as `nn.Linear`.
+    `channels` is the scan's first formal (`dim`); other formals may be given by name, and have their defaults otherwise. With
+    heads there are whole heads of channels. `layer` picks the directions of a scan with `layers`. A grid has one to four axes:
+    `(B, T, H, W, C)` for three.
+    Inputs are taken in the order of the scan's `input` clause. Parameters carry the recurrence's names, `(K, C, ·)` (of heads
+    `(K, heads, ·)`), or without K where shared; a projection is `project_weight` `(K, rows, C)` (and `project_bias`),
+    initialised as `nn.Linear`.
     Tokens are keywords, `core(x, z, cls=cls, z_cls=z_cls)`, each `(B, T, C)`; the result is then a tuple of the map and the
     tokens. So are orders given at run time, `(B, L)`, and a recurrence input that no projection makes and that is not a scan
-    input. Raises ScanError for a scan, size or argument that does not fit.
+    input. `h0=` and `return_state=True` are as of the operator. States of a convolution in the directions' own time are among
+    them, each once; one along an order of its own keeps none.
+    Raises ScanError for a scan, size or argument that does not fit.
     """
 
     def __init__(
@@ -66,8 +71,9 @@ class Scan2d(nn.Module):
         self.channels = channel_count(self.scan, channels, self.sizes)
         compiled = compile_for_module(program, self.scan.name, layer)
         self.op, self._summed, self._elsewhere = compiled.op, compiled.summed, compiled.elsewhere
-        self._signature = self._call_signature()
         self._labels = index_sizes(self.scan, self.sizes)
+        self._check_units()
+        self._signature = self._call_signature()
         self._learned: list[str] = []
         self._make_parameters()
         self._make_projections()
@@ -85,9 +91,23 @@ class Scan2d(nn.Module):
         inputs = [own.get(name) or map_argument(name, op.axes, scan.span) for name in scan.inputs]
         others = [one for one in op.maps if one.name not in scan.inputs and one.name not in scan.projected]
         maps = (*inputs, *others)
-        tokens = [token_argument(token, one, scan.inputs[0]) for token in self.op.tokens for one in maps]
+        tokens = [token_argument(token, one, scan.inputs[0], op.axes) for token in self.op.tokens for one in maps]
         known = {**op.known, "C": (self.channels, "as the module has")}
-        return replace(op, arguments=(*maps, *tokens, *op.orders), known=known)
+        fixed = {**op.fixed, **self._labels}
+        return replace(op, arguments=(*maps, *tokens, *op.orders), known=known, fixed=fixed)
+
+    def _check_units(self) -> None:
+        """Channels are whole heads, and these whole groups."""
+        op = self.op.signature
+        dimensions = [dimension for argument in op.arguments for dimension in argument.dimensions]
+        wrong = undivided(self.scan.span, op.own_channels(self.channels), dimensions, self._unit_sizes)
+        if wrong is not None:
+            raise ScanError([wrong])
+
+    @property
+    def _unit_sizes(self) -> dict[str, int]:
+        """The sizes of the recurrence by label, and that of a unit."""
+        return {HEAD: 1, **self._labels}
 
     def _register(self, span: Span, name: str, value: Tensor) -> None:
         self._check_name(span, "a parameter of a module", name)
@@ -105,7 +125,7 @@ class Scan2d(nn.Module):
         extents["label"] = len(LABELS)
         for operand in self.scan.recurrence.operands:
             if operand.kind in ("param", "shared param"):
-                value = initial_value(operand.initial, operand.indices, extents, self._front(operand))
+                value = initial_value(operand.initial, operand.indices, extents, self._front(operand), self._units(operand))
                 self._register(operand.span, operand.name, value)
 
     def _front(self, operand: CheckedOperand) -> tuple[int, ...]:
@@ -113,12 +133,22 @@ class Scan2d(nn.Module):
         shared = operand.name in self.scan.shared
         if operand.kind == "shared param":
             return () if shared else (self._directions,)
-        return self._per_channel(shared)
+        return self._per_channel(shared, self._unit_sizes[HEAD] if operand.per == "unit" else 1)
 
-    def _per_channel(self, shared: bool) -> tuple[int, ...]:
+    def _units(self, operand: CheckedOperand) -> dict[str, Tensor]:
+        """The numbers of units for the last dimension before the indices."""
+        if operand.kind == "shared param":
+            return {}
+        head, parts = self._unit_sizes[HEAD], self.op.signature.own_channels(self.channels)
+        own = parts[:1] if operand.name in self.scan.shared else parts
+        return unit_numbers([part // head for part in own], 1 if operand.per == "unit" else head)
+
+    def _per_channel(self, shared: bool, every: int = 1) -> tuple[int, ...]:
+        """With an entry for so many channels."""
+        count = self.channels // every
         if self.scan.split is not None:
-            return (self.channels // self._directions,) if shared else (self.channels,)
-        return (self.channels,) if shared else (self._directions, self.channels)
+            return (count // self._directions,) if shared else (count,)
+        return (count,) if shared else (self._directions, count)
 
     def _make_projections(self) -> None:
         for number, projection in enumerate(self.scan.projections):
@@ -134,11 +164,12 @@ class Scan2d(nn.Module):
         return ProjectionShape(rows, self.channels, starts, self.scan.split is not None, "project" in self.scan.shared)
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        """What a projection makes for one direction: index sizes, or the channels."""
-        operand = next(o for o in self.scan.recurrence.operands if o.name == name)
-        if operand.kind == "input":
-            return (self.channels,)
-        return tuple(self._labels[self.scan.recurrence.indices[i]] for i in operand.indices)
+        """What a projection makes for one direction: index sizes, for every channel, head or group if there is one for each."""
+        step = self.op.graph.step
+        operand = next(o for o in step.operands if o.name == name)
+        every = operand.channels(self._unit_sizes)
+        extents = tuple(self._labels[step.sizes[index]] for index in operand.indices)
+        return extents if every == 0 else (self.channels // every, *extents)
 
     def _make_weights(self) -> None:
         """Those of the convolution, and of the merge."""
@@ -160,7 +191,7 @@ class Scan2d(nn.Module):
             self.add_module(use.name, used_layer(self.scan, use, self.sizes))
             self._learned.append(use.name)
 
-    def forward(self, /, *inputs: Tensor, **keywords: Tensor) -> Any:
+    def forward(self, /, *inputs: Tensor, h0: Any = None, return_state: bool = False, **keywords: Tensor) -> Any:
         given = self._given(inputs, keywords)
         for number, projection in enumerate(self.scan.projections):
             self._check_projectable(number, projection.source, given[projection.source])
@@ -170,12 +201,13 @@ class Scan2d(nn.Module):
         values = {**given, **{name: getattr(self, name) for name in self._learned}}
         maps = self._signature.packed(rows, given)
         if self.op.conv is not None:
-            maps |= self.op.convolved(rows, maps, values)
+            maps |= self.op.convolved(rows, maps, values, h0)
         if self._summed is not None:
-            maps[SUMMED] = self._summed.outputs(rows, maps, values)
+            maps[SUMMED] = self._summed.outputs(rows, maps, values, self._summed.states.own(h0))[0]
         for number in range(len(self.scan.projections)):
             maps |= self._project(number, maps)
-        return self.op.unpack(rows, self.op.run(rows, maps, values))
+        result, last = self.op.run(rows, maps, values, h0, return_state)
+        return self.op.unpack(rows, result, last)
 
     def _given(self, inputs: tuple[Tensor, ...], keywords: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The arguments by name, every one there and none too many."""

@@ -111,7 +111,7 @@ class ScanOnRows:
             return self._executables[key]
 
     def split(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """(arrays, orders given at run time) of what the registered operator takes."""
+        """(arrays, orders given at run time) of what the registered operator takes, initial states apart."""
         count = len(self.signature.arrays)
         return list(tensors[:count]), list(tensors[count:])
 
@@ -120,13 +120,16 @@ class ScanOnRows:
         maps = (tensor for array, tensor in zip(self.signature.arrays, arrays, strict=True) if array.is_map)
         return torch.float64 if any(tensor.dtype == torch.float64 for tensor in maps) else torch.float32
 
-    def output_like(self, arrays: Sequence[Tensor]) -> Tensor:
-        """The array that gives the output its batch, channels and type."""
-        return next(t for array, t in zip(self.signature.arrays, arrays, strict=True) if array.kind == "input")
+    def output_like(self, arrays: Sequence[Tensor]) -> tuple[Tensor, Any]:
+        """The array that gives the output its batch, rows and type, and the number of channels."""
+        by_name = {array.name: tensor for array, tensor in zip(self.signature.arrays, arrays, strict=True)}
+        like, leading = self.signature.like(self.signature.sizes(list(arrays))), self.signature.leading
+        return by_name[like.name], leading.shown(by_name[leading.name])
 
     def kernel_arrays(self, arrays: Sequence[Tensor], grid: Sequence[int]) -> dict[str, Tensor]:
         """What an executable takes: streams, parameters and inputs of the merge, by name."""
-        made = {array.name: array.flattened(t) for array, t in zip(self.signature.arrays, arrays, strict=True)}
+        sizes = self.signature.sizes(list(arrays))
+        made = {array.name: array.flattened(t, sizes) for array, t in zip(self.signature.arrays, arrays, strict=True)}
         if not self.graph.labelled and not self.graph.restarts:
             return made
         constants = self.along_time(grid, arrays[0].device)
@@ -148,29 +151,49 @@ class ScanOnRows:
             if order.device.type == "cpu" or os.environ.get("SCANLANG_DEBUG") == "1":
                 check_permutations(name, self.signature.span, order, math.prod(grid))
 
-    def forward(self, tensors: Sequence[Tensor], grid: Sequence[int], save: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """The output, the saved states and the partial outputs."""
+    def forward(
+        self, tensors: Sequence[Tensor], grid: Sequence[int], save: bool, entry: Tensor | None = None, last: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The output, the saved states, the partial outputs, and (`last`) the states after the last step."""
         (arrays, orders), size = self.split(tensors), self.verified(grid)
         self.check_orders(orders, size)
-        executable = self.executable(arrays)
-        result, saved = executable.forward(self.kernel_arrays(arrays, size), size, save, self.tables(orders, size))
+        executable, entry = self.executable(arrays), None if entry is None else entry.contiguous()
+        made, tables = self.kernel_arrays(arrays, size), self.tables(orders, size)
+        final = self.zero_states(arrays) if last else None
+        result, saved = executable.forward(made, size, save, tables, entry, final)
         if self.pads(size):
-            parts = self.by_direction(result, self.graph.stacked, True)
+            parts = self.by_direction(result, self.graph.stacked)
             self.along_time(size, result.device).clear_unvisited_pads(parts, self.graph.output_route)
-        return result, saved.states, saved.partials
+        return result, saved.states, saved.partials, result.new_empty(0) if final is None else final
 
     def backward(
-        self, gradient: Tensor, states: Tensor, partials: Tensor, tensors: Sequence[Tensor], grid: Sequence[int]
+        self,
+        gradient: Tensor | None,
+        states: Tensor,
+        partials: Tensor,
+        tensors: Sequence[Tensor],
+        grid: Sequence[int],
+        entry: Tensor | None = None,
+        final: Tensor | None = None,
+        first: bool = False,
     ) -> list[Tensor]:
-        """The gradient of every array."""
+        """The gradient of every array, and (`first`) of the states before the first step.
+
+        `gradient` is that of the output, `final` of the states after the last step; without them they are zero.
+        """
         (arrays, orders), size = self.split(tensors), self.verified(grid)
         executable, made, tables = self.executable(arrays), self.kernel_arrays(arrays, size), self.tables(orders, size)
+        entry, final = (None if ends is None else ends.contiguous() for ends in (entry, final))
         saved = Saved(states, partials)
         if states.numel() == 0:
-            saved = executable.forward(made, size, True, tables)[1]
-        found = executable.backward(gradient.contiguous(), saved, made, size, tables)
-        return [self.gradient(array.name, found[array.name], tensor, size)
-                for array, tensor in zip(self.signature.arrays, arrays, strict=True)]  # fmt: skip
+            saved = executable.forward(made, size, True, tables, entry)[1]
+        if gradient is None:
+            gradient = self.empty_output(arrays).zero_()
+        of_entry = self.zero_states(arrays) if first else None
+        found = executable.backward(gradient.contiguous(), saved, made, size, tables, final, of_entry)
+        gradients = [self.gradient(array.name, found[array.name], tensor, size)
+                     for array, tensor in zip(self.signature.arrays, arrays, strict=True)]  # fmt: skip
+        return gradients if of_entry is None else [*gradients, of_entry]
 
     def gradient(self, name: str, found: Tensor, array: Tensor, grid: Grid) -> Tensor:
         """What an executable found, in the shape and type of the array."""
@@ -180,40 +203,61 @@ class ScanOnRows:
         found = found.to(array.dtype).reshape(array.shape).contiguous()
         node = self._inputs.get(name)
         if node is not None and self.pads(grid):
-            parts = self.by_direction(found, node.per_direction, node.kind == "input")
+            parts = self.by_direction(found, node.per_direction, node.per != "all")
             self.along_time(grid, array.device).clear_unvisited_pads(parts, self.graph.stream_routes.get(name, OWN))
         return found
 
-    def by_direction(self, rows: Tensor, per_direction: bool, lanes: bool) -> list[Tensor]:
-        """What each direction has of a map on rows; the same for all of them where they have it in common."""
+    def by_direction(self, rows: Tensor, per_direction: bool, own: bool = True) -> list[Tensor]:
+        """What each direction has of a map on rows; the same for all of them where they have it in common.
+
+        `own`: there are values for channels, or for units of them.
+        """
         if per_direction:
             return list(rows.unbind(2))
-        if self.graph.split is None or not lanes:
+        if self.graph.split is None or not own:
             return [rows] * self.graph.directions
-        return [rows[..., self.graph.channels(k, rows.shape[-1])] for k in range(self.graph.directions)]
+        return [rows[:, :, self.graph.channels(k, rows.shape[2])] for k in range(self.graph.directions)]
 
     def labels(self, name: str) -> int:
         """How many indices an array has."""
         return len(next(array.labels for array in self.signature.arrays if array.name == name))
 
-    def fake_forward(self, tensors: Sequence[Tensor], grid: Sequence[Any], save: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def empty_output(self, arrays: Sequence[Tensor]) -> Tensor:
+        like, channels = self.output_like(arrays)
+        directions = (self.graph.directions,) if self.graph.stacked else ()
+        return like.new_empty((like.shape[0], like.shape[1], *directions, channels))
+
+    def zero_states(self, arrays: Sequence[Tensor]) -> Tensor:
+        """The states of one step of every direction, `(B, K, S, C)`."""
+        kernels, (like, channels) = self.executable(arrays).kernels, self.output_like(arrays)
+        shape = (like.shape[0], self.graph.directions, len(kernels.forward.states), _most(kernels, channels))
+        return like.new_zeros(shape, dtype=self.computing(arrays))
+
+    def fake_forward(
+        self, tensors: Sequence[Tensor], grid: Sequence[Any], save: bool, last: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Tensors of the shapes and types of `forward`, without their values."""
         arrays, _ = self.split(tensors)
-        like, computing = self.output_like(arrays), self.computing(arrays)
-        directions = (self.graph.directions,) if self.graph.stacked else ()
+        result, computing = self.empty_output(arrays), self.computing(arrays)
         states, partials = self.saved_shapes(arrays, grid) if save else ((0,), (0,))
         return (
-            like.new_empty((like.shape[0], like.shape[1], *directions, like.shape[-1])),
-            like.new_empty(states, dtype=computing),
-            like.new_empty(partials, dtype=computing),
+            result,
+            result.new_empty(states, dtype=computing),
+            result.new_empty(partials, dtype=computing),
+            self.zero_states(arrays) if last else result.new_empty(0),
         )
 
     def saved_shapes(self, arrays: Sequence[Tensor], grid: Sequence[Any]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """The shapes of the saved states and partial outputs."""
-        executable, like = self.executable(arrays), self.output_like(arrays)
+        executable, (like, channels) = self.executable(arrays), self.output_like(arrays)
         kernels, directions = executable.kernels, self.graph.directions
-        chunk = executable.chunk(tuple(grid))
-        channels = max(count for _, count in kernels.channels(like.shape[-1])) if kernels.split else like.shape[-1]
-        states = (like.shape[0], directions, (self.steps(grid) + chunk - 1) // chunk, len(kernels.forward.states), channels)
-        partials = (directions, like.shape[0], like.shape[1], like.shape[-1]) if kernels.merge is not None else (0,)
+        chunk = executable.chunk(tuple(grid), self.computing(arrays))
+        chunks, most = (self.steps(grid) + chunk - 1) // chunk, _most(kernels, channels)
+        states = (like.shape[0], directions, chunks, len(kernels.forward.states), most)
+        partials = (directions, like.shape[0], like.shape[1], channels) if kernels.merge is not None else (0,)
         return states, partials
+
+
+def _most(kernels: ScanKernels, channels: Any) -> Any:
+    """The channels of the direction that has most of them."""
+    return max(count for _, count in kernels.channels(channels)) if kernels.split else channels

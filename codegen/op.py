@@ -21,6 +21,7 @@ from scanlang.codegen.register import identity, register
 from scanlang.codegen.rows import Rows
 from scanlang.codegen.second_pass import SecondPass
 from scanlang.codegen.signature import Signature
+from scanlang.codegen.states import Extent, States
 from scanlang.diagnostics import Diagnostic, ScanError
 from scanlang.errors import WrongArguments, WrongTokenCount
 from scanlang.graph.scan_graph import ScanGraph
@@ -36,11 +37,17 @@ class CompiledScan:
     Per-channel inputs are `(B, H, W, C)`, shared inputs `(B, H, W, K)` or `(B, H, W, K, ·)` in grid order, parameters
     `(K, C)` or `(K, C, ·)`, without K where the directions share them; a projected per-channel input is `(B, H, W, K, C)`.
     A grid has one to four axes (`(B, T, H, W, C)`). With `channels split` parameters are `(C)`, `(C, ·)`.
+    With heads of P channels, what has one value for each is `(B, H, W, K, C / P)`, and a parameter `(K, C / P)`; what has
+    more than a number for every channel is `(B, H, W, K, C, ·)`.
     Tokens that the orders insert are arguments of their own, `(B, T, C)`: `cls` for the scan's first input, `z_cls` for `z`.
     An order given at run time is `(B, L)`, int32 or int64; a layer that the merge calls any function of a tensor.
     The result is `(B, H, W, C)`, contiguous, in the type of the first per-channel input, `(B, H, W, K·C)` for `merge concat`;
     where there are tokens it is a tuple of that and the tokens of every name. float32, bfloat16, float16 and float64, mixed as
     they come; state and merge are float32, or float64 if any map is. Any H and W.
+    `h0=` gives the states before the first step, by name (or the one there is): `(B, K, C, ·)`, per head `(B, K, C / P, ·)`,
+    with `channels split` without K, in the type of the state. With `return_state=True` the result is `(y, states)`, tokens
+    between them: the states after each direction's last step, as `h0=` takes them. Both are differentiable, but for scales.
+    A convolution in a pass of its own, along another order, keeps no state.
     Raises ScanError naming the argument that is missing, unknown, or of a wrong shape, type or device.
     """
 
@@ -63,6 +70,7 @@ class CompiledScan:
         self.signature: Signature = signature_of(graph, fixed, span, before)
         self.tokens, self._given, self._merged = traversal.token_names, traversal.given_names, graph.merge_inputs
         self._plain = traversal.plain  # tracing sees no cached properties
+        self.states = States(graph, span)
         self.on_rows = ScanOnRows(graph, self.signature, uncovered)
         self.torch_op = register(self.on_rows, f"{graph.name}_{self.identity}")
 
@@ -83,7 +91,7 @@ class CompiledScan:
         """The names of the arguments."""
         return self.signature.names
 
-    def __call__(self, /, *positional: Tensor, **given: Any) -> Any:
+    def __call__(self, /, *positional: Tensor, h0: Any = None, return_state: bool = False, **given: Any) -> Any:
         if positional:
             unknown = (f"an argument without a name{f' ({len(positional)} of them)' if len(positional) > 1 else ''}",)
             raise ScanError([WrongArguments(self.signature.span, (), unknown, self.signature.names)])
@@ -91,7 +99,8 @@ class CompiledScan:
         self.signature.check(given)
         rows = self.rows(self.signature.grid(given))
         self.check_tokens(self.signature, given, rows)
-        return self.unpack(rows, self.run(rows, self.signature.packed(rows, given), given))
+        result, last = self.run(rows, self.signature.packed(rows, given), given, h0, return_state)
+        return self.unpack(rows, result, last)
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{a.name} {'layer' if a.kind == 'layer' else a.wanted}" for a in self.signature.arguments)
@@ -127,11 +136,20 @@ class CompiledScan:
         if found:
             raise ScanError(found)
 
-    def run(self, rows: Rows, maps: Mapping[str, Tensor], given: Mapping[str, Any]) -> Tensor:
-        """The result on rows, `(B, R, C)`, from packed maps, and parameters, orders and layers as the caller gives them."""
+    def run(
+        self, rows: Rows, maps: Mapping[str, Tensor], given: Mapping[str, Any], h0: Any = None, return_state: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """The result on rows, `(B, R, C)`, and the last states where they are asked for.
+
+        From packed maps, and parameters, orders and layers as the caller gives them.
+        """
         if self.convolves_before and convolved(self.graph.scan_inputs[0]) not in maps:
             maps = {**maps, **self.convolved(rows, maps, given)}
-        outputs = self.outputs(rows, maps, given)
+        outputs, last = self.outputs(rows, maps, given, h0, return_state)
+        return self.merged(rows, outputs, maps, given), last
+
+    def merged(self, rows: Rows, outputs: Tensor, maps: Mapping[str, Tensor], given: Mapping[str, Any]) -> Tensor:
+        """What the second phase of a merge, if there is one, makes of the outputs."""
         if self.graph.second is not None:
             layers = {argument.name: given[argument.name] for argument in self.signature.layers}
             read = {name: maps[name][:, : rows.covered] for name in self._merged}
@@ -139,32 +157,50 @@ class CompiledScan:
             return second.result(outputs[:, : rows.covered], read).to(outputs.dtype)
         return outputs.flatten(2) if self.graph.stacked else outputs
 
-    def convolved(self, rows: Rows, maps: Mapping[str, Tensor], given: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The first input convolved in a pass of its own, `(B, R, C)` or `(B, R, K, C)`, under the kernels' name for it."""
+    def convolved(self, rows: Rows, maps: Mapping[str, Tensor], given: Mapping[str, Any], h0: Any = None) -> dict[str, Tensor]:
+        """The first input convolved in a pass of its own, `(B, R, C)` or `(B, R, K, C)`, under the kernels' name for it.
+
+        Of the states in `h0` those of the convolution are for this pass too.
+        """
         assert self.conv is not None
         assert self.graph.conv is not None
-        return {convolved(self.graph.conv.source): self.conv.outputs(rows, maps, given)}
+        own = self.conv.states.own(h0)
+        return {convolved(self.graph.conv.source): self.conv.outputs(rows, maps, given, own)[0]}
 
-    def outputs(self, rows: Rows, maps: Mapping[str, Tensor], given: Mapping[str, Any]) -> Tensor:
-        """What the registered operator makes: `(B, R, C)`, or `(B, R, K, C)` where the outputs stay side by side."""
+    def outputs(
+        self, rows: Rows, maps: Mapping[str, Tensor], given: Mapping[str, Any], h0: Any = None, return_state: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """What the registered operator makes: `(B, R, C)`, or `(B, R, K, C)` where the outputs stay side by side; and the last
+        states where they are asked for."""
         tensors = self.tensors(maps, given)
-        save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-        made: Tensor = self.torch_op(*tensors, grid=list(rows.grid), save=save)[0]
-        return made
+        extent = self.extent(tensors) if return_state or h0 is not None else None
+        states = self.states.checked(h0, extent) if extent is not None and h0 is not None else {}
+        entry = self.states.packed(states, extent) if extent is not None and states else None
+        differentiable = tensors if entry is None else [*tensors, entry]
+        save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in differentiable)
+        made, _, _, last = self.torch_op(*tensors, entry, grid=list(rows.grid), save=save, last=return_state)
+        return made, self.states.unpacked(last, extent) if extent is not None and return_state else None
+
+    def extent(self, tensors: list[Tensor]) -> Extent:
+        """What the states of a call have in common."""
+        arrays, _ = self.on_rows.split(tensors)
+        like, channels = self.on_rows.output_like(arrays)
+        sizes, computing = self.signature.sizes(arrays), self.on_rows.computing(arrays)
+        return Extent(like.shape[0], channels, sizes, computing, like.device)
 
     def tensors(self, maps: Mapping[str, Tensor], given: Mapping[str, Any]) -> list[Tensor]:
         """What the registered operator takes: the arrays of the kernels, then the orders given at run time."""
-        channels = next(maps[array.name] for array in self.signature.arrays if array.kind == "input").shape[-1]
+        leading = self.signature.leading
+        channels = leading.shown(maps[leading.name])
         arrays = [
             maps[array.name] if array.is_map else kernel_parameter(self.graph, array.name, given, channels)
             for array in self.signature.arrays
         ]
         return [*arrays, *(given[name] for name in self._given)]
 
-    def unpack(self, rows: Rows, result: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The map, or the map and the tokens of every name."""
+    def unpack(self, rows: Rows, result: Tensor, last: dict[str, Tensor] | None = None) -> Any:
+        """The map; with the tokens of every name and the last states, those that there are, a tuple."""
         cells, tokens = rows.unpack(result)
-        if not self.tokens:
-            return cells
-        none = result.new_zeros(result.shape[0], 0, *result.shape[2:])
-        return (cells, *(tokens.get(name, none) for name in self.tokens))
+        none = result.new_zeros(result.shape[0], 0, *result.shape[2:]) if self.tokens else result
+        made = (cells, *(tokens.get(name, none) for name in self.tokens), *([] if last is None else [last]))
+        return made if len(made) > 1 else cells

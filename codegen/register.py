@@ -1,7 +1,7 @@
 """`torch.ops.scanlang.<name>`: a scan on rows as one registered operator with fake tensors and autograd.
 
-It takes the arrays of a `Signature`, the orders given at run time, the grid and whether to save; its backward is an operator of
-its own. Equal scans share one.
+It takes the arrays of a `Signature`, the orders given at run time, the states to begin with (packed, see `states.py`, or None),
+the grid, and whether to save and to give the last states; its backward is an operator of its own. Equal scans share one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scanlang.maps.traversal import Traversal
 _LIBRARY = torch.library.Library("scanlang", "FRAGMENT")
 _DEVICES = "CompositeExplicitAutograd"
 _REGISTERED: set[str] = set()
-_TAKEN = ("self", "save", "gradient", "states", "partials", "grid")
+_TAKEN = ("self", "save", "last", "first", "gradient", "states", "partials", "entry", "final", "grid")
 
 
 def identity(*values: object) -> str:
@@ -56,39 +56,61 @@ def register(scan: ScanOnRows, name: str) -> Any:
     if name in _REGISTERED:
         return getattr(torch.ops.scanlang, name).default
     _REGISTERED.add(name)
-    tensors = ", ".join(f"Tensor {n}" for n in _schema_names(scan))
-    _LIBRARY.define(f"{name}({tensors}, *, SymInt[] grid, bool save=False) -> (Tensor, Tensor, Tensor)")
-    _LIBRARY.define(
-        f"{name}_backward(Tensor gradient, Tensor states, Tensor partials, {tensors}, *, SymInt[] grid) -> Tensor[]"
-    )
+    tensors = ", ".join((*(f"Tensor {n}" for n in _schema_names(scan)), "Tensor? entry"))
+    results, known = "(Tensor, Tensor, Tensor, Tensor)", "Tensor? gradient, Tensor? final, Tensor states, Tensor partials"
+    _LIBRARY.define(f"{name}({tensors}, *, SymInt[] grid, bool save=False, bool last=False) -> {results}")
+    _LIBRARY.define(f"{name}_backward({known}, {tensors}, *, SymInt[] grid, bool first=False) -> Tensor[]")
 
-    def forward(*tensors: Tensor, grid: Sequence[int], save: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        return scan.forward(tensors, grid, save)
+    def forward(
+        *tensors: Any, grid: Sequence[int], save: bool = False, last: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return scan.forward(tensors[:-1], grid, save, tensors[-1], last)
 
-    def backward(gradient: Tensor, states: Tensor, partials: Tensor, *tensors: Tensor, grid: Sequence[int]) -> list[Tensor]:
-        return scan.backward(gradient, states, partials, tensors, grid)
+    def backward(
+        gradient: Tensor | None,
+        final: Tensor | None,
+        states: Tensor,
+        partials: Tensor,
+        *tensors: Any,
+        grid: Sequence[int],
+        first: bool = False,
+    ) -> list[Tensor]:
+        return scan.backward(gradient, states, partials, tensors[:-1], grid, tensors[-1], final, first)
 
-    def fake_forward(*tensors: Tensor, grid: Sequence[Any], save: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        return scan.fake_forward(tensors, grid, save)
+    def fake_forward(
+        *tensors: Any, grid: Sequence[Any], save: bool = False, last: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return scan.fake_forward(tensors[:-1], grid, save, last)
 
     def fake_backward(
-        gradient: Tensor, states: Tensor, partials: Tensor, *tensors: Tensor, grid: Sequence[Any]
+        gradient: Tensor | None,
+        final: Tensor | None,
+        states: Tensor,
+        partials: Tensor,
+        *tensors: Any,
+        grid: Sequence[Any],
+        first: bool = False,
     ) -> list[Tensor]:
-        arrays, _ = scan.split(tensors)
-        return [array.new_empty(array.shape) for array in arrays]
+        arrays, _ = scan.split(tensors[:-1])
+        return [array.new_empty(array.shape) for array in (*arrays, *([scan.zero_states(arrays)] if first else []))]
 
     def remember(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: tuple[Tensor, ...]) -> None:
         ctx.save_for_backward(output[1], output[2], *inputs)
         ctx.grid = keyword_only_inputs["grid"]
-        ctx.mark_non_differentiable(output[1], output[2])
+        ctx.mark_non_differentiable(output[1], output[2], *(() if keyword_only_inputs["last"] else (output[3],)))
         ctx.set_materialize_grads(False)
 
-    def differentiate(ctx: Any, gradient: Tensor | None, *_: Any) -> tuple[Any, ...]:
+    def differentiate(ctx: Any, gradient: Tensor | None, states_: Any, partials_: Any, final: Tensor | None) -> tuple[Any, ...]:
         states, partials, *tensors = ctx.saved_tensors
-        if gradient is None:
+        if gradient is None and final is None:
             return (None,) * len(tensors)
-        found = getattr(torch.ops.scanlang, f"{name}_backward")(gradient, states, partials, *tensors, grid=ctx.grid)
-        made = [*found, *(None for _ in range(len(tensors) - len(found)))]
+        first = ctx.needs_input_grad[len(tensors) - 1]
+        found = getattr(torch.ops.scanlang, f"{name}_backward")(
+            gradient, final, states, partials, *tensors, grid=ctx.grid, first=first
+        )
+        of_entry = [found[-1]] if first else []
+        arrays = found[:-1] if first else found
+        made = [*arrays, *(None for _ in range(len(tensors) - len(arrays) - len(of_entry))), *of_entry]
         return tuple(g if wanted else None for g, wanted in zip(made, ctx.needs_input_grad, strict=False))
 
     _LIBRARY.impl(name, forward, _DEVICES)

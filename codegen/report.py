@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from scanlang.codegen.account import ConvAccount, DirectionAccount, MergeAccount
+from scanlang.codegen.account import ConvAccount, DirectionAccount, KeepAccount, MergeAccount
 from scanlang.codegen.schedule import Schedule
 from scanlang.codegen.traffic import Operations, Traffic
 
@@ -43,11 +43,13 @@ class Report:
     conv: ConvAccount | None
     sizes: Mapping[str, int]
     schedule: Schedule
+    why_sequential: str | None
     forward: Traffic
     backward: Traffic
     forward_operations: Operations
     backward_operations: Operations
     merge: MergeAccount
+    keep: KeepAccount
     kernels: tuple[CodeReport, ...]
 
     def to_json(self) -> str:
@@ -67,11 +69,13 @@ class Report:
             f"merge     {self.merge.rule}",
             f"          {'one pass' if self.merge.passes == 1 else 'two passes'}: {self.merge.why}",
             f"schedule  {', '.join(f'{name} {value}' for name, value in asdict(self.schedule).items())}",
+            *([f"          step by step: {self.why_sequential}"] if self.why_sequential else []),
             f"{'per image':<26}{'ideal':>12}{'moved':>12}",
             *(_traffic_line(name, one) for name, one in (("forward", self.forward), ("backward", self.backward))),
             f"{'per step and channel':<26}{'arithmetic':>12}{'divisions':>12}{'exp, log, …':>12}",
             _operations_line("forward", self.forward_operations),
             _operations_line("backward", self.backward_operations),
+            *_keep_lines(self.keep),
             *self._kernel_lines(),
         ]
         return "\n".join(lines) + "\n"
@@ -99,6 +103,28 @@ def _conv_line(conv: ConvAccount) -> str:
     if not (conv.inside and conv.before):
         where = "inside the pass" if conv.inside else "in a pass of its own before"
     return f"conv      {conv.width} steps of {conv.source}, {where}: {conv.why}"
+
+
+def _keep_lines(keep: KeepAccount) -> list[str]:
+    steps = "every step" if keep.every == 1 else f"every {keep.every} steps"
+    kept = _abridged(keep.kept) or "nothing"
+    return [
+        f"saved     the states {steps}, {_bytes(keep.saved_bytes)} per image; from them the forward is run again,",
+        f"          {_counted(keep.run_again)} per step and channel: to save what it makes would take {_bytes(keep.all_bytes)}",
+        f"kept      of each such step {kept}: {keep.kept_bytes} bytes a channel",
+        f"again     what is cheaper to compute than to keep: {_counted(keep.again)} per step and channel",
+    ]
+
+
+def _abridged(names: tuple[str, ...]) -> str:
+    """All of a few names, the first and the last of many."""
+    return ", ".join(names if len(names) <= 8 else (*names[:6], "…", names[-1]))
+
+
+def _counted(operations: Operations) -> str:
+    total = operations.arithmetic + operations.divisions + operations.transcendental
+    special = f"{operations.transcendental} of them exp, log, …" if operations.transcendental else "no exp, log, …"
+    return f"{total} operation{'s' * (total != 1)} ({special})"
 
 
 def _plain(value: Any) -> Any:

@@ -28,22 +28,30 @@ class TorchScan:
     def __init__(self, kernels: ScanKernels, traversal: Traversal) -> None:
         self.kernels, self.traversal = kernels, traversal
 
-    def chunk(self, grid: tuple[int, ...]) -> int:
+    def chunk(self, grid: tuple[int, ...], computing: torch.dtype = torch.float32) -> int:
         return CHUNK
 
     def forward(
-        self, arrays: Mapping[str, Tensor], grid: tuple[int, ...], save: bool, tables: Tensor | None = None
+        self,
+        arrays: Mapping[str, Tensor],
+        grid: tuple[int, ...],
+        save: bool,
+        tables: Tensor | None = None,
+        entry: Tensor | None = None,
+        final: Tensor | None = None,
     ) -> tuple[Tensor, Saved]:
         run, kernel = _Run(self, arrays, grid, tables), self.kernels.forward
         outputs, entries = run.zero_outputs(), run.zero_states() if save else run.empty()
         for group in run.groups:
-            states = group.zeros(kernel.states)
+            states = group.starts(kernel.states, kernel.starts) if entry is None else group.states_of(kernel.states, entry)
             for number, steps in enumerate(group.chunks()):
                 if save and kernel.states:
                     group.keep(entries, number, [states[name] for name in kernel.states])
                 values = group.values(kernel.parameters, kernel.prologue, kernel.reads, steps)
                 states = sequence(kernel.body, kernel.advances, states, values, steps)
                 group.scatter(outputs, group.expand(values, kernel.output, steps), steps)
+            if final is not None:
+                group.put_states(final, range(len(kernel.states)), states.values())
         result, partials = self._merge(run, outputs)
         return result.to(run.output_type), Saved(entries, partials if save else run.empty())
 
@@ -66,6 +74,8 @@ class TorchScan:
         arrays: Mapping[str, Tensor],
         grid: tuple[int, ...],
         tables: Tensor | None = None,
+        final: Tensor | None = None,
+        entry: Tensor | None = None,
     ) -> dict[str, Tensor]:
         run = _Run(self, arrays, grid, tables)
         cotangents, found = self._merge_adjoint(run, gradient.to(run.type), saved.partials)
@@ -73,13 +83,18 @@ class TorchScan:
         for name in wanted:  # it may be read by the merge too, or only decide branches
             found.setdefault(name, torch.zeros(arrays[name].shape, dtype=run.type, device=run.device))
         for group in run.groups:
-            self._group_backward(group, saved.states, cotangents, found)
+            carries = self._group_backward(group, saved.states, cotangents, found, final)
+            if entry is not None:
+                group.put_states(entry, self.kernels.backward.carried, carries.values())
         return found
 
-    def _group_backward(self, group: _Group, entries: Tensor, cotangents: Tensor, found: dict[str, Tensor]) -> None:
+    def _group_backward(
+        self, group: _Group, entries: Tensor, cotangents: Tensor, found: dict[str, Tensor], final: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Adds to what was found; returns the gradient of the states before the first step."""
         kernel = self.kernels.backward
         totals = group.zeros([a.accumulator for a in kernel.accumulates])
-        carries = group.zeros(kernel.carries)
+        carries = group.zeros(kernel.carries) if final is None else group.states_of(kernel.carries, final, kernel.carried)
         for number, steps in reversed(list(enumerate(group.chunks()))):
             entry = dict(zip(kernel.states, group.kept(entries, number), strict=True))
             values = group.values(kernel.parameters, kernel.prologue, kernel.reads, steps)
@@ -96,6 +111,7 @@ class TorchScan:
         for result in kernel.parameter_gradients:
             atoms = [group.expand(values, atom, range(1)).squeeze(2).sum(0) for atom in result.atoms]
             group.add_parameter_gradient(found[result.of.name], result.of, torch.stack(atoms, -1))
+        return carries
 
     def _merge_adjoint(self, run: _Run, gradient: Tensor, partials: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The gradient of every direction's output, laid out as by `zero_outputs`, and those of the merge's own inputs."""
@@ -125,9 +141,9 @@ class _Run:
     def __init__(self, scan: TorchScan, arrays: Mapping[str, Tensor], grid: tuple[int, ...], tables: Tensor | None) -> None:
         self.kernels, self.visits, self.arrays = scan.kernels, scan.traversal.at(grid), arrays
         self.type = computing_type(arrays, self.kernels.streams)
-        x = arrays[next(s.name for s in self.kernels.streams if s.lanes)]
-        self.output_type, self.device = x.dtype, x.device
-        self.batch, self.channels, self.directions = x.shape[0], x.shape[-1], self.kernels.directions
+        x = arrays[self.kernels.leading.name]
+        self.output_type, self.device, self.batch = x.dtype, x.device, x.shape[0]
+        self.channels, self.directions = self.kernels.channel_count(arrays), self.kernels.directions
         self.scale = 1.0 if self.kernels.merge_scale is None else self.kernels.merge_scale
         if tables is None:
             tables = torch.from_numpy(self.visits.table)[None].to(self.device)
@@ -190,6 +206,18 @@ class _Group:
         shape = (self.run.batch, len(self.members), self.channels)
         return {name: torch.zeros(shape, dtype=self.run.type, device=self.run.device) for name in names}
 
+    def starts(self, names: Sequence[str], values: Sequence[float]) -> dict[str, Tensor]:
+        return {name: zero + value for (name, zero), value in zip(self.zeros(names).items(), values, strict=True)}
+
+    def states_of(self, names: Sequence[str], packed: Tensor, places: Sequence[int] | None = None) -> dict[str, Tensor]:
+        """The states called `names` of `(B, K, states, C)`: all of them, or those at `places`."""
+        own = packed[:, list(self.members), :, : self.channels].to(self.run.type)
+        return {name: own[:, :, place] for name, place in zip(names, places or range(len(names)), strict=True)}
+
+    def put_states(self, packed: Tensor, places: Iterable[int], states: Iterable[Tensor]) -> None:
+        for place, state in zip(places, states, strict=True):
+            packed[:, list(self.members), place, : self.channels] = state
+
     @cached_property
     def firsts(self) -> tuple[int, ...]:
         """Where the channels of each direction begin."""
@@ -216,7 +244,7 @@ class _Group:
 
     def parameter(self, of: Parameter) -> Tensor:
         """The values of every direction, `(G or 1, C, width)`."""
-        array = self.run.arrays[of.name].to(self.run.type)
+        array = self.run.arrays[of.name].to(self.run.type).repeat_interleave(of.every, -2)
         if of.shared:
             return array.unsqueeze(0)
         if self.run.kernels.split is None:
@@ -224,13 +252,19 @@ class _Group:
         return torch.stack([array[first : first + self.channels] for first in self.firsts])
 
     def add_parameter_gradient(self, total: Tensor, of: Parameter, value: Tensor) -> None:
+        value = _unit_sums(value, of.every)
         for i, k in enumerate(self.members):
             if of.shared:
                 total += value[i]
             elif self.run.kernels.split is None:
                 total[k] += value[i]
             else:
-                total[self.firsts[i] : self.firsts[i] + self.channels] += value[i]
+                total[self.own_units(i, of.every)] += value[i]
+
+    def own_units(self, member: int, every: int) -> slice:
+        """The places of what a direction with channels of its own has, one for so many channels."""
+        first = self.firsts[member]
+        return slice(first // every, (first + self.channels) // every)
 
     def read(self, stream: Stream, steps: range) -> list[Tensor]:
         """What a stream gives at every step, one tensor for each of its names."""
@@ -240,24 +274,34 @@ class _Group:
             return [picked[..., i : i + 1] for i in range(stream.width)]
         rows = self.rows(stream.route, steps)
         images = torch.arange(self.run.batch, device=self.run.device)[:, None, None]
-        if not stream.lanes or stream.per_direction:
+        if stream.lanes:
+            array = array[..., None]
+        if stream.uniform or stream.per_direction:
             picked = array[images, rows, torch.tensor(self.members, device=self.run.device)[:, None]]
-            return [picked] if stream.lanes else [picked[..., i : i + 1] for i in range(stream.width)]
-        picked = array[images, rows]
-        if self.run.kernels.split is None:
-            return [picked]
-        own = [picked[:, i, :, first : first + self.channels] for i, first in enumerate(self.firsts)]
-        return [torch.stack(own, 1)]
+        else:
+            picked = array[images, rows]
+            if self.run.kernels.split is not None:
+                places = range(len(self.members))
+                picked = torch.stack([picked[:, i, :, self.own_units(i, stream.every)] for i in places], 1)
+        if stream.uniform:
+            return [picked[..., i : i + 1] for i in range(stream.width)]
+        return list(picked.repeat_interleave(stream.every, -2).unbind(-1))
 
     def add_gradient(self, total: Tensor, stream: Stream, atoms: list[Tensor], steps: range) -> None:
-        value = atoms[0] if stream.lanes else torch.stack([atom.sum(-1) for atom in atoms], -1)
+        value = _unit_sums(torch.stack(atoms, -1), stream.every or self.channels)
+        if stream.lanes:
+            total = total[..., None]
+        if stream.uniform:
+            value = value.squeeze(-2)
         for i, k in enumerate(self.members):
             if stream.route == TIME:
                 total[k, steps.start : steps.stop] += value[:, i].sum(0)
                 continue
-            target = total[:, :, k] if stream.per_direction or not stream.lanes else total
-            first = self.firsts[i] if target.shape[-1] != self.channels and stream.lanes else 0
-            self._add(target[..., first : first + value.shape[-1]], self.rows(stream.route, steps)[:, i], value[:, i])
+            if stream.uniform or stream.per_direction:
+                target = total[:, :, k]
+            else:
+                target = total if self.run.kernels.split is None else total[:, :, self.own_units(i, stream.every)]
+            self._add(target, self.rows(stream.route, steps)[:, i], value[:, i])
 
     def gathered(self, outputs: Tensor, steps: range) -> Tensor:
         """The gradient of every direction's output at its steps."""
@@ -286,3 +330,8 @@ class _Group:
     def expand(self, values: Mapping[Atom, Tensor], atom: Atom, steps: range) -> Tensor:
         shape = (self.run.batch, len(self.members), len(steps), self.channels)
         return value_of(values, atom, self.run.empty()).expand(shape)
+
+
+def _unit_sums(value: Tensor, every: int) -> Tensor:
+    """`(…, C, width)` → `(…, C / every, width)`: one value for so many channels gets the sum of their gradients."""
+    return value if every == 1 else value.unflatten(-2, (-1, every)).sum(-2)

@@ -11,6 +11,8 @@ from typing import Literal
 class Schedule:
     """`chunk` steps are loaded ahead together (GPU), and states are saved at the start of every chunk.
 
+    kind        `sequential`: step by step, a lane per channel; `chunked`: matrix products over the steps of a chunk (GPU), for
+                recurrences that have such a form
     addressing  `nest`: loops with constant strides; `table`: one int32 load per step; the same cells either way
     merge       `turns`: a program takes the directions in turn and adds in place (fp32); `partials`: the directions run
                 side by side into K partial outputs, summed by a second kernel. Both give the same bits on every run
@@ -23,3 +25,4 @@ class Schedule:
     chunk: int
     backward_chunk: int
     warps: int = 1
+    kind: Literal["sequential", "chunked"] = "sequential"

@@ -25,8 +25,8 @@ OPERATORS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "<": torch.lt, "<=": torch.le, ">": torch.gt, ">=": torch.ge, "==": torch.eq, "!=": torch.ne,
 }  # fmt: skip
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
-    "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "tanh": torch.tanh, "abs": torch.abs, "relu": torch.relu,
-    "sigmoid": torch.sigmoid, "silu": functional.silu, "gelu": functional.gelu,
+    "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt, "tanh": torch.tanh,
+    "abs": torch.abs, "relu": torch.relu, "sigmoid": torch.sigmoid, "silu": functional.silu, "gelu": functional.gelu,
     "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     "min": torch.minimum, "max": torch.maximum, "where": torch.where,
 }  # fmt: skip

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from scanlang.check.program import HEAD
 from scanlang.codegen.rows import Rows
+from scanlang.codegen.units import Dimension, channels_each, length, of_units, read_off, undivided, units_in, word
 from scanlang.diagnostics import Diagnostic, ScanError
 from scanlang.errors import ChannelsDoNotSplit, WrongArguments, WrongDevice, WrongShape, WrongType
 from scanlang.source import Span
@@ -21,13 +23,6 @@ from scanlang.source import Span
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 FLOATS_IN_WORDS = "float32, bfloat16, float16 or float64"
 INTEGERS = (torch.int32, torch.int64)
-Dimension = str | tuple[str] | tuple[str, str]
-"""A letter (`B`, `H`, `W`, `K`, `C`), the label of a size in a tuple of its own (a program may call a size `C`), or
-`("T", "cls")`: the number of tokens of that name."""
-
-
-def _word(dimension: Dimension) -> str:
-    return dimension if isinstance(dimension, str) else dimension[0]
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,7 @@ class Argument:
     @property
     def wanted(self) -> str:
         """The shape in words: `(B, H, W, K, rank)`."""
-        return f"({', '.join(map(_word, self.dimensions))})"
+        return f"({', '.join(map(word, self.dimensions))})"
 
     @property
     def rank(self) -> int:
@@ -62,19 +57,31 @@ class Argument:
 
 @dataclass(frozen=True)
 class Array:
-    """What the kernels take of one name, on rows: a map `(B, R, …)`, a parameter, or a table with a row for every label."""
+    """What the kernels take of one name, on rows: a map `(B, R, …)`, a parameter, or a table with a row for every label.
+
+    `of` is the dimension before those of the labels, what there is a value of: `C`, heads, groups, or None (of all channels).
+    """
 
     name: str
     kind: Literal["input", "shared", "param", "labelled"]
     labels: tuple[str, ...]
+    of: Dimension | None
 
     @property
     def is_map(self) -> bool:
         return self.kind in ("input", "shared")
 
-    def flattened(self, tensor: Tensor) -> Tensor:
+    def shown(self, tensor: Tensor) -> Any:
+        """How long the dimension `of` is."""
+        return tensor.shape[tensor.ndim - len(self.labels) - 1]
+
+    def has_lanes(self, sizes: Mapping[str, int]) -> bool:
+        """It is a map of one number for every channel."""
+        return self.is_map and not self.labels and self.of is not None and channels_each(self.of, {HEAD: 1, **sizes}) == 1
+
+    def flattened(self, tensor: Tensor, sizes: Mapping[str, int]) -> Tensor:
         """As an executable takes it: the last dimensions in one, contiguous."""
-        if self.kind == "input":
+        if self.has_lanes(sizes):
             return tensor.contiguous()
         front = tensor.ndim - len(self.labels)
         return tensor.reshape(*tensor.shape[:front], math.prod(tensor.shape[front:])).contiguous()
@@ -85,7 +92,7 @@ class Signature:
     """The arguments of a scan, in order: operands of the recurrence, what only the merge reads, tokens, orders, layers.
 
     `fixed` are sizes that the program sets (`state = 16`), by label; `known` further dimensions that it sets. `arrays` are what
-    the registered operator takes, in order.
+    the registered operator takes, in order. Without `heads` a unit is a channel.
     """
 
     scan: str
@@ -97,6 +104,7 @@ class Signature:
     fixed: Mapping[str, int]
     known: Mapping[Dimension, tuple[int, str]]
     split: tuple[int, ...] | None
+    heads: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,6 +121,16 @@ class Signature:
     @property
     def layers(self) -> tuple[Argument, ...]:
         return tuple(argument for argument in self.arguments if argument.kind == "layer")
+
+    @property
+    def leading(self) -> Array:
+        """A map with values for every channel, one number each where there is such a map."""
+        maps = [array for array in self.arrays if array.is_map and array.of == "C"]
+        return next((array for array in maps if not array.labels), maps[0])
+
+    def like(self, sizes: Mapping[str, int]) -> Array:
+        """What gives the output its type: the first map of one number for every channel."""
+        return next((array for array in self.arrays if array.has_lanes(sizes)), self.leading)
 
     def packed(self, rows: Rows, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every map with its tokens, on rows."""
@@ -140,6 +158,8 @@ class Signature:
         seen: dict[Dimension, tuple[Any, str]] = {"K": (self.directions, "the number of directions"), **self.known}
         seen.update({(label,): (size, "as the program says") for label, size in self.fixed.items()})
         present = [argument for argument in self.arguments if argument.name in given]
+        channels = self._channels(present, given, seen)
+        seen.update(self._known_units(channels))
         first = next((given[a.name] for a in present if isinstance(given[a.name], Tensor)), None)
         for argument in present:
             value = given[argument.name]
@@ -150,8 +170,58 @@ class Signature:
                 found.append(finding)
         if not found and self.split is not None and "C" in seen:
             found += self._check_split(given, seen)
+        if not found and channels:
+            found += self._check_units(channels, present, given)
         if found:
             raise ScanError(found)
+
+    def _channels(self, present: list[Argument], given: Mapping[str, Any], seen: Mapping[Dimension, tuple[Any, str]]) -> int:
+        """The number of channels, 0 where nothing shows it."""
+        if "C" in seen:
+            return int(seen["C"][0])
+        for argument in present:
+            value = given[argument.name]
+            if "C" in argument.dimensions and isinstance(value, Tensor) and value.ndim == argument.rank:
+                return int(value.shape[argument.dimensions.index("C")])
+        return 0
+
+    def own_channels(self, channels: int) -> tuple[int, ...]:
+        """The channels of every direction that has its own; else all."""
+        return (channels,) if self.split is None else tuple(channels // sum(self.split) * part for part in self.split)
+
+    @property
+    def _unit_sizes(self) -> dict[str, int]:
+        return dict(self.fixed) if self.heads else {**self.fixed, HEAD: 1}
+
+    def _known_units(self, channels: int) -> dict[Dimension, tuple[int, str]]:
+        """How many units and groups there must be, as far as the program says their sizes."""
+        found: dict[Dimension, tuple[int, str]] = {}
+        for dimension in of_units(d for argument in self.arguments for d in argument.dimensions):
+            each, count = (
+                channels_each(dimension, self._unit_sizes),
+                length(dimension, channels, self.directions, self._unit_sizes),
+            )
+            if each and count and channels % each == 0:
+                whole = "C / K" if isinstance(dimension, str) and dimension.endswith("/K") else "C"
+                found[dimension] = count, f"{whole} / {each}"
+        return found
+
+    def _check_units(self, channels: int, present: list[Argument], given: Mapping[str, Any]) -> list[Diagnostic]:
+        """Channels are whole units, and units whole groups."""
+        where = [(argument, d) for argument in present for d in of_units(argument.dimensions)]
+        shown = {d: int(given[argument.name].shape[argument.dimensions.index(d)]) for argument, d in where}
+        sizes = read_off(shown, channels, self.directions, self._unit_sizes)
+        wrong = undivided(self.span, self.own_channels(channels), shown, sizes)
+        if wrong is not None:
+            return [wrong]
+        for argument, dimension in where:
+            count = length(dimension, channels, self.directions, sizes)
+            if count != shown[dimension]:
+                wanted = f"{argument.wanted} with {word(dimension)} that divide C = {channels}"
+                if units_in(dimension) is not None:
+                    wanted = f"{argument.wanted} with groups = {count}, as the heads of the other arguments say"
+                return [WrongShape(argument.span, argument.name, tuple(given[argument.name].shape), wanted)]
+        return []
 
     def _check_shape(self, argument: Argument, tensor: Tensor, seen: dict[Dimension, tuple[Any, str]]) -> Diagnostic | None:
         shape = tuple(tensor.shape)
@@ -166,10 +236,10 @@ class Signature:
                 continue  # the orders say how many
             known, why = seen.setdefault(dimension, (size, f"as in `{argument.name}`"))
             if known != size:
-                wanted = f"{argument.wanted} with {_word(dimension)} = {known}, {why}"
+                wanted = f"{argument.wanted} with {word(dimension)} = {known}, {why}"
                 return WrongShape(argument.span, argument.name, shape, wanted)
             if size == 0 and dimension != "B":
-                wanted = f"{argument.wanted} with {_word(dimension)} at least 1"
+                wanted = f"{argument.wanted} with {word(dimension)} at least 1"
                 return WrongShape(argument.span, argument.name, shape, wanted)
         return None
 
@@ -192,7 +262,17 @@ class Signature:
             for array, tensor in zip(self.arrays, arrays, strict=True)
             for label, size in zip(array.labels, tensor.shape[tensor.ndim - len(array.labels) :], strict=True)
         }
-        return {**self.fixed, **shown}
+        return {**self.fixed, **shown, **self._units_shown(arrays)}
+
+    def _units_shown(self, arrays: list[Tensor]) -> dict[str, int]:
+        """The sizes of units and groups that the program leaves open."""
+        if not of_units(array.of for array in self.arrays if array.of is not None):
+            return {}
+        pairs = list(zip(self.arrays, arrays, strict=True))
+        shown = {array.of: int(array.shown(tensor)) for array, tensor in pairs if array.of is not None}
+        channels = next(int(array.shown(tensor)) for array, tensor in pairs if array is self.leading)
+        known = read_off(shown, channels, self.directions, self._unit_sizes)
+        return {label: size for label, size in known.items() if label not in self._unit_sizes}
 
     def shapes(
         self, grid: tuple[int, ...], batch: int, channels: int, sizes: Mapping[str, int], tokens: Mapping[str, int]
@@ -201,7 +281,10 @@ class Signature:
         letters: dict[Dimension, int] = dict(zip(self.axes, grid, strict=True))
         letters |= {"B": batch, "K": self.directions, "C": channels, "C/K": channels // self.directions, "L": math.prod(grid)}
         letters |= {dimension: size for dimension, (size, _) in self.known.items()}
-        letters |= {(label,): size for label, size in {**sizes, **self.fixed}.items()}
+        known = {**sizes, **self.fixed}
+        letters |= {(label,): size for label, size in known.items()}
+        for dimension in of_units(d for argument in self.arguments for d in argument.dimensions):
+            letters[dimension] = length(dimension, channels, self.directions, known if self.heads else {**known, HEAD: 1}) or 0
         letters |= {("T", name): count for name, count in tokens.items()}
         return {a.name: tuple(letters[d] for d in a.dimensions) for a in self.arguments if a.kind != "layer"}
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from scanlang.codegen.derived import Line, derive
 from scanlang.codegen.kernel import OWN, TIME, Access, Advance, Atom, Let, ScanKernels, Stream
-from scanlang.graph.adjoint import adjoint
 from scanlang.graph.scan_graph import ScanGraph
-from scanlang.graph.step import Step, carry_of, gradient_of, named
+from scanlang.graph.step import Step
 from scanlang.graph.values import show
 from scanlang.maps.order import Order
 from scanlang.maps.show import show as show_integers
@@ -94,29 +94,19 @@ def graph_text(program: Program, scan: str, layer: int = 0) -> str:
     return f"{text}\nits convolution as a pass of its own\n\n{conv_graph(program.verified, scan, layer)}\n"
 
 
-def adjoint_text(step: Step) -> str:
-    """The derived mathematics: the step, its adjoint walked backwards, what is summed over what."""
-    derived = adjoint(step)
-    kinds = {operand.name: operand for operand in step.operands}
-    lines = [f"recurrence {step.recurrence}    # h' is the state before the step, ∂a the gradient of the result by a", ""]
-    lines += ["once, from the parameters", *_indented(str(one) for one in step.prologue), ""] if step.prologue else []
-    lines += ["a step", *_indented(str(one) for one in step.body), ""]
-    lines += [f"its adjoint, from the last step to the first ({derived.cotangent} is the gradient of the output)"]
-    lines += _indented(str(one) for one in derived.body)
-    for state, value in derived.carries.items():
-        indices = step.indices_of(state)
-        lines.append(f"  {named(carry_of(state), indices)} <- {show(value)}    # handed to the step before")
-    lines += ["", "gradients"]
-    for name, value in derived.gradients.items():
-        over = {"input": "per cell and channel", "shared": "summed over channels"}.get(
-            kinds[name].kind if name in kinds else "", "summed over steps and images"
-        )
-        lines.append(f"  {named(gradient_of(name), step.indices_of(name))} = {show(value)}    # {over}")
-    if derived.epilogue:
-        lines += ["", "once, to the parameters", *_indented(str(one) for one in derived.epilogue)]
-        for name, value in derived.parameters.items():
-            lines.append(f"  {named(gradient_of(name), step.indices_of(name))} = {show(value)}")
+def adjoint_text(step: Step, head: str | None = None) -> str:
+    """The derived mathematics: the step, its adjoint, what is summed over what. `head` is the index of the head."""
+    derived = derive(step, head)
+    lines = [f"recurrence {step.recurrence}    # h' is the state before the step, ∂a the gradient of the result by a"]
+    for section in derived.sections:
+        lines += ["", section.title, *_indented(_equation(line) for line in section.lines)]
     return "\n".join(lines) + "\n"
+
+
+def _equation(line: Line) -> str:
+    note = f"summed over {' and '.join(line.over)}" if line.over else line.note
+    text = f"{show(line.left)} {'<-' if line.handed_on else '='} {show(line.right)}"
+    return f"{text}    # {note}" if note else text
 
 
 def _indented(lines: Iterable[str]) -> list[str]:
@@ -129,6 +119,7 @@ def kernels_text(kernels: ScanKernels) -> str:
     lines = [", ".join((f"{kernels.name}: {kernels.directions} directions", *_beyond(kernels))), "", "forward"]
     lines += _section("parameters", (_access(one) for one in forward.parameters))
     lines += _section("prologue", (_let(one) for one in forward.prologue))
+    lines += _section("states", _states(kernels))
     lines += _section("read", (_access(one) for one in forward.reads))
     lines += _section("step", (_let(one) for one in forward.body))
     lines += _section("advance", (_advance(one) for one in forward.advances))
@@ -170,10 +161,18 @@ def _atoms(atoms: Iterable[Atom]) -> str:
 
 
 def _access(access: Access) -> str:
-    where = ""
-    if isinstance(access.of, Stream) and access.of.route != OWN:
-        where = " (along time)" if access.of.route == TIME else f" (along route {access.of.route})"
-    return f"{access.of.name}{where}: {', '.join(access.names)}"
+    of, where = access.of, ""
+    if isinstance(of, Stream) and of.route != OWN:
+        where = " (along time)" if of.route == TIME else f" (along route {of.route})"
+    every = f" (one for {of.every} channels)" if of.every > 1 else ""
+    return f"{of.name}{where}{every}: {', '.join(access.names)}"
+
+
+def _states(kernels: ScanKernels) -> Iterator[str]:
+    """Those that do not start at 0, or have no gradient."""
+    for place, (name, start) in enumerate(zip(kernels.forward.states, kernels.forward.starts, strict=True)):
+        if start != 0 or place not in kernels.backward.carried:
+            yield f"{name} from {start:g}{'' if place in kernels.backward.carried else ', constant'}"
 
 
 def _advance(advance: Advance) -> str:

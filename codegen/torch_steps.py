@@ -12,8 +12,8 @@ from scanlang.codegen.kernel import Advance, Atom, Let
 
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg,
-    "exp": torch.exp, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt, "tanh": torch.tanh, "erf": torch.erf,
-    "abs": torch.abs, "min": torch.minimum, "max": torch.maximum, "where": torch.where,
+    "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt, "tanh": torch.tanh,
+    "erf": torch.erf, "abs": torch.abs, "min": torch.minimum, "max": torch.maximum, "where": torch.where,
     "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne,
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from scanlang.codegen.kernel import TIME, CellKernel, Let, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
 from scanlang.maps.traversal import Visits
 
-TRANSCENDENTAL = frozenset(["exp", "log", "log1p", "sqrt", "tanh", "erf"])
+TRANSCENDENTAL = frozenset(["exp", "expm1", "log", "log1p", "sqrt", "tanh", "erf"])
 CPU_VECTOR = 64
 """Bytes of the widest vectors of a CPU: a block of channels where the schedule leaves the lanes to the machine."""
 
@@ -74,8 +74,8 @@ class _Counter:
         self.kernels, self.schedule, self.sizes, self.lengths = kernels, schedule, sizes, sizes.visits.lengths
         self.directions = kernels.directions
         self.channels = [count for _, count in kernels.channels(sizes.channels)]
-        vector = schedule.lanes or CPU_VECTOR // sizes.computing
-        self.blocks = [math.ceil(count / vector) for count in self.channels]
+        self.vector = schedule.lanes or CPU_VECTOR // sizes.computing
+        self.blocks = [math.ceil(count / self.vector) for count in self.channels]
         self.map = sizes.visits.rows * sizes.channels * sizes.item
         self.wide = sizes.visits.rows * sizes.channels * sizes.computing
         self.passes = self.per_step(self.channels) * sizes.computing
@@ -92,9 +92,9 @@ class _Counter:
 
     def stream(self, stream: Stream) -> int:
         """Bytes of an array."""
-        width = self.sizes.channels if stream.lanes else stream.width
+        width = numbers(stream, self.sizes.channels)
         rows = self.sizes.visits.steps if stream.route == TIME else self.sizes.visits.rows
-        own = stream.per_direction or not stream.lanes
+        own = stream.per_direction or stream.uniform
         return rows * width * (self.directions if own else 1) * self.sizes.item
 
     def needed(self, stream: Stream) -> int:
@@ -105,13 +105,13 @@ class _Counter:
         rows = [len(np.unique(table)) for table in tables]
         if stream.lanes and not stream.per_direction and self.kernels.split is None:
             return len(np.unique(np.concatenate(tables))) * self.sizes.channels * self.sizes.item
-        widths = self.channels if stream.lanes else [stream.width] * self.directions
+        widths = [numbers(stream, own) for own in self.channels]
         return sum(count * width for count, width in zip(rows, widths, strict=True)) * self.sizes.item
 
     def reads(self, stream: Stream) -> int:
-        """Bytes that all programs read of it: a value for all channels is read by every block of them."""
-        if stream.lanes:
-            return self.per_step(self.channels) * self.sizes.item
+        """Bytes that all programs read of it: a value for many channels is read by every block of them."""
+        if stream.every % self.vector:
+            return self.per_step(numbers(stream, own) for own in self.channels) * self.sizes.item
         return self.per_step(stream.width * blocks for blocks in self.blocks) * self.sizes.item
 
     def combined(self) -> int:
@@ -136,14 +136,22 @@ class _Counter:
         ideal = self.once + made + 2 * self.merge_only * self.map + self.output
         moved = self.read + self.cotangents() + self.states()
         for stream in gradients:
-            if not stream.lanes:
-                parts = min(max(self.blocks), self.sizes.sum_groups)
+            if (parts := self.parts(stream)) is not None:
                 moved += 2 * parts * self.stream(stream) // self.sizes.item * self.sizes.computing + self.stream(stream)
-            elif stream.per_direction:
+            elif stream.per_direction or stream.units:
                 moved += self.stream(stream)
             else:
                 moved += self.combined()
         return Traffic(ideal, moved)
+
+    def parts(self, stream: Stream) -> int | None:
+        """In how many parts, each an array like it in the computing type, the gradient of what several channels read is written
+        first: by block of channels, or by channel where units are no whole blocks. None where it is one channel's alone."""
+        if stream.uniform:
+            return min(max(self.blocks), self.sizes.sum_groups)
+        if stream.every == 1:
+            return None
+        return min(stream.every // self.vector if stream.every % self.vector == 0 else stream.every, self.sizes.sum_groups)
 
     def cotangents(self) -> int:
         """The gradient of the output read by every direction; with an expression, through the adjoint of the merge."""
@@ -156,6 +164,11 @@ class _Counter:
         chunks = [math.ceil(length / self.schedule.backward_chunk) for length in self.lengths]
         values = sum(count * own for count, own in zip(chunks, self.channels, strict=True)) * len(self.kernels.forward.states)
         return 2 * values * self.sizes.computing
+
+
+def numbers(stream: Stream, channels: int) -> int:
+    """How many numbers a row has of a stream for so many channels."""
+    return stream.width if stream.uniform else channels // stream.every * stream.width
 
 
 def _inputs(kernel: CellKernel | None) -> set[str]:

@@ -24,16 +24,72 @@ Environment = dict[str, int]
 
 
 @dataclass
+class Gate:
+    """How a sigmoid is made; `halves` are what it and 1 less it are chosen from, where that is asked for."""
+
+    is_above: Atom
+    decay: Atom
+    total: Atom
+    halves: tuple[Atom, Atom] | None = None
+
+
+@dataclass
 class Block:
-    """Straight-line code under construction. Terms already computed, here or in `above`, are not computed again."""
+    """Straight-line code under construction. Terms already computed, here or in `above`, are not computed again.
+
+    `made` has the lets by name, `gates` the sigmoids. Where a block is not `exact`, 1 less a sigmoid is a plain difference,
+    unless it is known already.
+    """
 
     above: Block | None = None
     lets: list[Let] = field(default_factory=list)
     known: dict[tuple[str, tuple[Atom, ...]], str] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    exact: bool = True
+    made: dict[str, Let] = field(default_factory=dict)
+    gates: dict[str, Gate] = field(default_factory=dict)
 
     def find(self, key: tuple[str, tuple[Atom, ...]]) -> str | None:
         return self.known.get(key) or (self.above.find(key) if self.above else None)
+
+    def arguments(self, atom: Atom, function: str) -> tuple[Atom, ...]:
+        """What `function` was applied to for this atom; nothing if it was not."""
+        let = self.made.get(str(atom))
+        if let is None:
+            return self.above.arguments(atom, function) if self.above else ()
+        return let.arguments if let.function == function else ()
+
+    def gate(self, x: Atom, origin: Span | None) -> Atom:
+        """sigmoid(x)."""
+        decay = self.let("exp", self.let("neg", self.let("abs", x, origin=origin), origin=origin), origin=origin)
+        is_above = self.let("ge", x, 0.0, origin=origin)
+        above = self.let("where", is_above, 1.0, decay, origin=origin)
+        total = self.let("add", 1.0, decay, origin=origin)
+        made = str(self.let("div", above, total, origin=origin))
+        if made in self.made:
+            self.gates.setdefault(made, Gate(is_above, decay, total))
+        return made
+
+    def rest(self, name: str, exact: bool) -> Atom | None:
+        """1 less a sigmoid, which a difference would lose: the other one of its two halves. None if the name is no sigmoid's.
+
+        Before:  gate = where(x >= 0, 1, decay) / (1 + decay)
+        After:   large = 1 / (1 + decay)   small = decay * large   gate = where(x >= 0, large, small)
+                 rest = where(x >= 0, small, large)
+        """
+        gate = self.gates.get(name)
+        if gate is None:
+            return self.above.rest(name, exact) if self.above else None
+        if gate.halves is None and exact:
+            let = self.made[name]
+            large = Let(self.fresh("b_large"), "div", (1.0, gate.total), let.origin)
+            small = Let(self.fresh("b_small"), "mul", (gate.decay, large.name), let.origin)
+            self.made[name] = Let(name, "where", (gate.is_above, large.name, small.name), let.origin)
+            place = self.lets.index(let)
+            self.lets[place : place + 1] = [large, small, self.made[name]]
+            self.made |= {large.name: large, small.name: small}
+            gate.halves = small.name, large.name
+        return None if gate.halves is None else self.let("where", gate.is_above, *gate.halves)
 
     def is_taken(self, name: str) -> bool:
         return name in self.taken or (self.above is not None and self.above.is_taken(name))
@@ -48,6 +104,8 @@ class Block:
     def let(self, function: str, *arguments: Atom, hint: str | None = None, origin: Span | None = None) -> Atom:
         assert function in PRIMITIVES, function
         folded = _fold(function, arguments)
+        if function in ("abs", "neg") and folded is None and (inside := self.arguments(arguments[0], "neg")):
+            folded = self.let("abs", inside[0], hint=hint, origin=origin) if function == "abs" else inside[0]
         if folded is not None:
             return folded
         if function in ("add", "mul") and _sort_key(arguments[0]) > _sort_key(arguments[1]):
@@ -56,6 +114,7 @@ class Block:
             return found
         name = self.fresh(hint or f"b_{function}")
         self.lets.append(Let(name, function, arguments, origin))
+        self.made[name] = self.lets[-1]
         self.known[function, arguments] = name
         return name
 
@@ -159,22 +218,48 @@ class Unroller:
         def let(function: str, *arguments: Atom) -> Atom:
             return self.block.let(function, *arguments, origin=origin)
 
-        match function:
-            case "sigmoid" | "softplus" | "silu":
-                (x,) = atoms
-                decay = let("exp", let("neg", let("abs", x)))
-                if function == "softplus":
-                    return self.block.let("add", let("max", x, 0.0), let("log1p", decay), hint=hint, origin=origin)
-                above = let("where", let("ge", x, 0.0), 1.0, decay)
-                gate = let("div", above, let("add", 1.0, decay))
+        match function, atoms:
+            case "sigmoid" | "silu", [x]:
+                gate = self.block.gate(x, origin)
                 return gate if function == "sigmoid" else let("mul", x, gate)
-            case "relu":
-                return let("max", atoms[0], 0.0)
-            case "gelu":
-                below = let("add", 1.0, let("erf", let("mul", atoms[0], math.sqrt(0.5))))
-                return let("mul", let("mul", 0.5, atoms[0]), below)
+            case "softplus", [x]:
+                decay = let("exp", let("neg", let("abs", x)))
+                return self.block.let("add", let("max", x, 0.0), let("log1p", decay), hint=hint, origin=origin)
+            case "logaddexp", [x, y]:
+                decay = let("exp", let("neg", let("abs", let("sub", x, y))))
+                return self.block.let("add", let("max", x, y), let("log1p", decay), hint=hint, origin=origin)
+            case "relu", [x]:
+                return let("max", x, 0.0)
+            case "gelu", [x]:
+                below = let("add", 1.0, let("erf", let("mul", x, math.sqrt(0.5))))
+                return let("mul", let("mul", 0.5, x), below)
+            case "sub", [1.0, str(x)] if (rest := self.block.rest(x, self.block.exact)) is not None:
+                return rest
+            case "sub", [1.0, x] if (exponent := self.exponent(x, origin)) is not None:
+                return let("neg", let("expm1", exponent))
+            case ("sub", [x, 1.0]) | ("add", [x, -1.0] | [-1.0, x]) if (exponent := self.exponent(x, origin)) is not None:
+                return let("expm1", exponent)
+            case "exp", [x] if (root := self.root(x)) is not None:
+                return let("mul", root, root)
             case _:
                 return self.block.let(function, *atoms, hint=hint, origin=origin)
+
+    def exponent(self, x: Atom, origin: Span | None) -> Atom | None:
+        """What x is the exponential of, if it is an exponential or the product of two."""
+        factors = self.block.arguments(x, "mul") or (x,)
+        found = [exponent for factor in factors for exponent in self.block.arguments(factor, "exp")]
+        if len(found) != len(factors):
+            return None
+        return self.block.let("add", *found, origin=origin) if len(found) == 2 else found[0]
+
+    def root(self, x: Atom) -> str | None:
+        """The square root of exp(x), if it is known: exp(y) where x is 2 * y."""
+        match self.block.arguments(x, "mul"), self.block.arguments(x, "add"):
+            case (2.0, half), _:
+                return self.block.find(("exp", (half,)))
+            case _, (half, other) if half == other:
+                return self.block.find(("exp", (half,)))
+        return None
 
     def assign(self, name: str, indices: tuple[str, ...], value: Value, origin: Span | None, called: str | None = None) -> None:
         """Compute `name[indices]` for every element; `called` is what the code calls it, if not `name`."""

@@ -1,11 +1,12 @@
 """GPU times of VMamba-T's four stages (batch 128, 224²) and of a Vim-Ti layer: bfloat16 maps, float32 parameters.
 
-    python examples/bench_gpu.py --rows 'stage1*' --json out/gpu.json
+    python examples/bench_gpu.py --rows 'stage1*,rec-s6*' --json out/gpu.json
 
 `core`: the operator alone, from x, low, B and C in grid order to the merged output. `layer`: with the projections that
 make low, B and C from x (`scanlang.Scan2d`), under autocast. `unfused`: the torch pipeline of unfused.py in float32,
-launch-bound in its step loop, with a smaller batch where the row says so. Forward + backward takes all gradients. Times are
-medians of CUDA events with the L2 flushed and the queue kept full; `call ms` is the wall clock of a loop of calls.
+launch-bound in its step loop, with a smaller batch where the row says so. `rec`: the operator of a recurrence, of the library
+or typed in, at the first stage's size, with S6 beside it (common/recurrences.py). Forward + backward takes all gradients. Times
+are medians of CUDA events with the L2 flushed and the queue kept full; `call ms` is the wall clock of a loop of calls.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import click
 import torch
+from common import recurrences
 from common.measure import Row, measure_on_gpu, median_cuda
 from torch import Tensor
 from unfused import unfused_cross_scan
@@ -136,15 +138,16 @@ def row(shape: Shape, what: str, backward: bool, run: Callable[[], object]) -> R
 
 
 def measurements() -> dict[str, Callable[[], Row]]:
-    """Every row by the name that `--rows` takes: `stage1-core-forward`, `vim-layer-both`, `stage4-unfused-forward` …"""
+    """Every row by the name that `--rows` takes: `stage1-core-forward`, `vim-layer-both`, `rec-mlstm-stage1-both` …"""
     kinds = {"core": core, "layer": layer, "unfused": unfused}
-    return {
+    networks = {
         f"{shape.name}-{kind}-{'both' if backward else 'forward'}": partial(measure, shape, backward)
         for kind, measure in kinds.items()
         for shape in SHAPES
         for backward in (False, True)
         if kind != "unfused" or shape.directions == 4
     }
+    return networks | recurrences.measurements()
 
 
 @click.command(help=__doc__)

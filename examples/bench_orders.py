@@ -25,7 +25,7 @@ from common.measure import Row, measure_on_gpu, median_cuda
 from torch import Tensor
 
 import scanlang
-from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule, loop_chunks, values_held
+from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule, loop_chunks
 from scanlang.codegen.gpu.run_triton import TritonScan
 from scanlang.codegen.gpu.triton_layout import Shape as GpuShape
 from scanlang.codegen.kernel import ScanKernels
@@ -78,7 +78,7 @@ def schedule_of(kind: str, kernels: ScanKernels, traversal: Traversal, shape: Gp
     """The usual one, with loops whether they pay or not, or with their chunks from a table."""
     usual, chunks = (
         choose_gpu_schedule(kernels, traversal, shape, batch),
-        loop_chunks(values_held(kernels), traversal, shape.grid),
+        loop_chunks(kernels, traversal, shape.grid),
     )
     if kind == "formula" or chunks is None:
         return usual

@@ -26,6 +26,7 @@ from scanlang.cli_options import (
     EMITS,
     FILE,
     GPU_EMITS,
+    PRINTED,
     PROGRAM,
     parse_size,
     parse_sizes,
@@ -355,7 +356,7 @@ def shows_unicode(stream: IO[Any] | None) -> bool:
 
 @main.command("compile")
 @click.argument("file", type=PROGRAM)
-@click.option("-o", "--output", required=True, type=click.Path(file_okay=False), help="The folder to write into.")
+@click.option("-o", "--output", type=click.Path(file_okay=False), help="The folder to write into; without it, --emit prints.")
 @click.option("--scan", help="The scan to compile; may be left out when the program has one.")
 @click.option(
     "--target",
@@ -370,10 +371,13 @@ def shows_unicode(stream: IO[Any] | None) -> bool:
 @click.option("--channels", type=click.IntRange(1, 2**20), help="The width of the features.")
 @click.option("--dtype", type=click.Choice(list(DTYPES)), default="fp32", show_default=True)
 @click.option("--emit", "emits", type=click.Choice(EMITS), multiple=True, help="Write only this; may be repeated.")
+@click.option(
+    "--format", "notation", type=click.Choice(["text", "latex"]), default="text", show_default=True, help="Of --emit adjoint."
+)
 @guarded
 def compile_command(
     file: str,
-    output: str,
+    output: str | None,
     scan: str | None,
     target: str,
     size: tuple[int, ...] | None,
@@ -381,35 +385,39 @@ def compile_command(
     channels: int | None,
     dtype: str,
     emits: tuple[str, ...],
+    notation: str,
 ) -> None:
     """Compile a scan, forward and backward.
 
-    The folder gets readable modules, their machine code, report.txt and report.json.
+    The folder gets readable modules, their machine code, report.txt and report.json. `--emit adjoint` is the mathematics
+    derived from the recurrence: the step, its adjoint, every gradient.
     """
+    if notation == "latex" and "adjoint" not in emits:
+        raise click.UsageError("--format latex is a form of the derived mathematics; it needs --emit adjoint")
+    if output is None and not (emits and PRINTED.issuperset(emits)):
+        unprinted = [emit for emit in emits if emit not in PRINTED]
+        what = f"--emit {unprinted[0]} is" if unprinted else "modules and their machine code are"
+        raise click.UsageError(f"{what} not printed: give a folder to write into, -o out")
     for emit in emits:
         if emit in (GPU_EMITS if target == "cpu" else CPU_EMITS):
             other = "--target sm_90, for example" if target == "cpu" else "--target cpu"
             raise click.UsageError(f"--emit {emit}: there is none for {target}; it needs {other}")
     if target != "cpu" and os.environ.get("TRITON_INTERPRET") == "1":
         raise click.UsageError("TRITON_INTERPRET=1 makes Triton interpret kernels; unset it to compile them")
-    from scanlang.codegen.driver import UnknownArchitecture, compile_to_folder
+    from scanlang.codegen.driver import UnknownArchitecture, compile_files
+    from scanlang.files import write_atomically
 
+    latex = notation == "latex"
     try:
-        written = compile_to_folder(
-            Path(file),
-            Path(output),
-            scan=scan,
-            target=target,
-            size=size,
-            layer=layer,
-            channels=channels,
-            dtype=DTYPES[dtype],
-            emits=emits,
-        )
+        made = compile_files(Path(file), scan, target, size, channels, DTYPES[dtype], emits, layer, latex)
     except UnknownArchitecture as error:
         raise click.UsageError(f"--target {target}: {error}") from None
-    for path in written:
-        click.echo(f"wrote {click.format_filename(path)}")
+    if output is None:
+        click.echo("\n".join(str(content) for content in made.values()), nl=False)
+        return
+    Path(output).mkdir(parents=True, exist_ok=True)
+    for name, content in made.items():
+        click.echo(f"wrote {click.format_filename(write_atomically(Path(output) / name, content))}")
 
 
 @main.command()

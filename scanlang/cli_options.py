@@ -25,6 +25,8 @@ EMITS = (
     "cubin",
     "report",
 )
+PRINTED = frozenset(("syntax", "checked", "maps", "graph", "schedule", "kernels", "adjoint", "triton", "c"))
+"""Text that is printed where no folder is given to write it into."""
 CPU_EMITS, GPU_EMITS = ("c",), ("triton", "ptx", "cubin")
 OLDEST_ARCHITECTURE = 70
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}

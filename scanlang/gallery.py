@@ -53,6 +53,7 @@ three or four axes stand beside and below each other. `scanlang show std.vim` dr
 """
 
 DEFINITIONS = re.compile(r"^(?:order|grid) .*$", re.MULTILINE)
+RECURRENCE = re.compile(r"^recurrence .*?^}$", re.MULTILINE | re.DOTALL)
 SCAN = re.compile(r"((?:^#.*\n)*)^scan (\w+)", re.MULTILINE)
 REPOSITORY = re.compile(r"\bgithub\.com/[\w.-]+/[\w.-]*\w")
 ARXIV = re.compile(r"\barXiv (\d{4}\.\d{5})\b")
@@ -87,6 +88,7 @@ def section(name: str, source: Source, program: VerifiedProgram, picture: str | 
     definitions = DEFINITIONS.findall(source.text)
     if len(definitions) > 1:
         yield "\n".join(("```", *definitions, "```\n"))
+    yield from (f"```\n{recurrence}\n```\n" for recurrence in RECURRENCE.findall(source.text))
     for comment, scan in SCAN.findall(source.text):
         yield scan_line(scan, comment, program)
     if picture is not None:

@@ -10,7 +10,8 @@ class Limits:
     """Sizes are counts; `text` counts characters (and bytes of a file), `tokens` words and signs of one file.
 
     `orders` counts the orders that one order is made of, `visits` its steps for each cell, `table_cells` the cells of all
-    tables of a program, `layers` the choices of directions and `uses` the used layers of a scan.
+    tables of a program, `layers` the choices of directions and `uses` the used layers of a scan. `unrolled` counts the
+    operations of a step, `unrolled_matrix` those of one that also has a form for matrix products.
     """
 
     text: int = 1_000_000
@@ -22,6 +23,7 @@ class Limits:
     index_size: int = 4096
     import_depth: int = 32
     unrolled: int = 1024
+    unrolled_matrix: int = 4096
     loops: int = 16
     axes: int = 4
     orders: int = 256

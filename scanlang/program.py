@@ -66,10 +66,12 @@ class Program:
         return layer % len(scan.layers)
 
     def scan_name(self, scan: str | None = None) -> str:
-        """`scan`, or the only scan there is; a ScanError names what there is to choose from."""
+        """`scan`, or the only scan that the file has, or there is; a ScanError names what there is to choose from."""
         names = tuple(self.checked.scans)
-        if scan is None and len(names) == 1:
-            return names[0]
+        own = tuple(name for name in names if self.checked.scans[name].span.source == self.source)
+        for only in (own, names) if scan is None else ():
+            if len(only) == 1:
+                return only[0]
         if scan not in names:
             raise ScanError([ScanNotChosen(Span(self.source, 0, 0), scan, names)])
         return scan

@@ -33,6 +33,18 @@ recurrence moved(state n) {
   h[n] = sigmoid(a[n] + K[n]) * h[n] + (T[n] + dB[label, n]) * x
   y    = sum(n: K[n] * h[n]) * sum(n: T[n])
 }
+recurrence headed(state n, head p, group = 1) {
+  input  x[p], g, q[n], f[p, n]
+  shared K[n], Q[n] per group units
+  shared s
+  param  a[n], c[p], e
+  gate    = -softplus(g + e)
+  scale m = max(gate + m, tanh(s))
+  S[n, p] = exp(gate + prev(m) - m) * S[n, p] + exp(tanh(s) - m) * K[n] * (x[p] + f[n, p])
+  z[n]    = exp(gate + prev(m) - m) * z[n] + exp(tanh(s) - m) * a[n]
+  own[p]  = sum(n: Q[n] * prev(x[p] * q[n])) + c[p] * x[p]
+  y[p]    = sum(n: q[n] * S[n, p]) / max(abs(sum(n: q[n] * z[n])), exp(-m)) + own[p]
+}
 """
 
 CLAUSES = {
@@ -85,31 +97,46 @@ CLAUSES = {
     "projected, split, shared": "directions raster, columns  channels split  project K, Q from x bias  share project",
     "layers": "layers cycle (raster, snake), (columns, reverse(zigzag))",
     "labels": "directions raster, reverse(snake), reset(columns, every w)  label moves  share T",
+    "units": "input x, g, q, f  directions raster, reset(columns, every w)  recur headed(state = 2, head = 2, group = 3)",
+    "units, conv, tokens": "input x, g, q, f  directions insert(raster, cls at middle), reverse(insert(raster, cls at middle))"
+    "  conv 3  operands g along insert(columns, cls at 2)  share a, c  recur headed(state = 2, head = 2)",
+    "units, projected": "input x, z  directions raster, snake  project g, K, q from x bias  project Q, f, s from z"
+    "  recur headed(state = 2, head = 2, group = 2)",
+    "units, split": "input x, g, q, f  directions raster, columns  channels split 1, 2  project s from x"
+    "  recur headed(state = 2, head = 2, group = 2)",
+    "units, split, shared": "input x, g, q, f  directions raster, columns  channels split  share all  conv 2  merge concat"
+    "  recur headed(state = 2, head = 3)",
     "labels, split": "directions raster, reverse(snake)  channels split  label moves  share dB",
 }
-"""Clauses of a scan `s` around `gated`, or `moved` where there are labels."""
+"""Clauses of a scan `s` around `gated`, `moved` where there are labels, or what they say."""
 
 
 def program_of(clauses: str, axes: str = "h, w") -> scanlang.Program:
-    recurrence = "moved" if "label" in clauses else "gated"
+    recur = "" if "recur" in clauses else f"recur {'moved' if 'label' in clauses else 'gated'}(state = 2)"
     return scanlang.loads(
-        f"grid {axes}\norder o = input\norder back = reverse(columns)\n{RECURRENCES}\n"
-        f"scan s(dim) {{ {clauses}  recur {recurrence}(state = 2) }}"
+        f"grid {axes}\norder o = input\norder back = reverse(columns)\n{RECURRENCES}\nscan s(dim) {{ {clauses}  {recur} }}"
     )
 
 
 def channels_of(loaded: scanlang.Program) -> int:
+    """Two for every direction, or as many as a group of units has; sizes of these do not depend on the channels."""
     (scan,) = loaded.checked.scans.values()
-    return 2 * sum(scan.split or (1,))
+    sizes = sizes_at(loaded, 2)
+    units = math.lcm(*(operand.channels(sizes) for operand in loaded.graph().step.operands if operand.per != "all"))
+    return max(2, units) * sum(scan.split or (1,))
 
 
 def sizes_of(loaded: scanlang.Program) -> dict[str, int]:
     """The sizes of the recurrence by label: the scan's own have their defaults."""
+    return sizes_at(loaded, channels_of(loaded))
+
+
+def sizes_at(loaded: scanlang.Program, channels: int) -> dict[str, int]:
     (scan,) = loaded.checked.scans.values()
     sizes: dict[str, int] = {}
     for place, formal in enumerate(scan.formals):
         known = formal.default is not None and place > 0
-        sizes[formal.label] = int(evaluate_size(formal.default, sizes)) if known else channels_of(loaded)  # type: ignore[arg-type]
+        sizes[formal.label] = int(evaluate_size(formal.default, sizes)) if known else channels  # type: ignore[arg-type]
     return {label: int(evaluate_size(value, sizes)) for label, value in scan.sizes.items()}
 
 
@@ -122,26 +149,33 @@ def written_arrays(loaded: scanlang.Program, grid: tuple[int, ...], seed: int = 
     def draw(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
 
-    def front(name: str) -> tuple[int, ...]:
+    def front(name: str, every: int = 1) -> tuple[int, ...]:
         if scan.split is not None:
-            return (channels // count,) if name in scan.shared else (channels,)
-        return (channels,) if name in scan.shared else (count, channels)
+            return (channels // count // every,) if name in scan.shared else (channels // every,)
+        return (channels // every,) if name in scan.shared else (count, channels // every)
 
     def own(name: str) -> tuple[int, ...]:
         return () if name in scan.shared else (count,)
 
     arrays: dict[str, Tensor] = {}
+    operands = {operand.name: operand for operand in graph.step.operands}
     last = {
         o.name: tuple(extents[scan.recurrence.indices[i]] for i in o.indices if i != "label") for o in scan.recurrence.operands
     }
+
+    def of(name: str) -> tuple[int, ...]:
+        """The last dimensions of a map."""
+        every = operands[name].channels(extents) if name in operands else 1
+        return (*((channels // every,) if every else ()), *last.get(name, ()))
+
     for name, node in graph.inputs().items():
-        tail = (*((count,) if node.per_direction else ()), *(last[name] if node.kind == "shared" else (channels,)))
+        tail = (*((count,) if node.per_direction else ()), *of(name))
         arrays[name] = draw(batch, *grid, *tail)
         for token, number in graph.traversal.at(grid).tokens:
             arrays[token_argument(graph, name, token)] = draw(batch, number, *tail)
     for operand in scan.recurrence.operands:
         if operand.kind == "param":
-            arrays[operand.name] = draw(*front(operand.name), *last[operand.name])
+            arrays[operand.name] = draw(*front(operand.name, operands[operand.name].channels(extents)), *last[operand.name])
         elif operand.kind == "shared param":
             labels = (len(LABELS),) if "label" in operand.indices else ()
             arrays[operand.name] = draw(*own(operand.name), *labels, *last[operand.name])
@@ -150,8 +184,7 @@ def written_arrays(loaded: scanlang.Program, grid: tuple[int, ...], seed: int = 
     if scan.merge == "weighted":
         arrays["merge_weight"] = draw(count)
     for number, projection in enumerate(scan.projections):
-        kinds = {operand.name: operand.kind for operand in scan.recurrence.operands}
-        rows = sum(math.prod(last[name]) if kinds[name] == "shared" else channels for name in projection.names)
+        rows = sum(math.prod(of(name)) for name in projection.names)
         weight = (rows, *front("project")) if scan.split is not None else (*own("project"), rows, channels)
         arrays[f"{project_name(number)}_weight"] = draw(*weight)
         if projection.bias:

@@ -6,6 +6,7 @@ random, so that a backend sees directions of different length, rows visited twic
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.codegen.torch_steps import FUNCTIONS
 from scanlang.maps.traversal import Visits
 from scanlang.testing import assert_close
+from scanlang.testing.tensors import open_sizes
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,15 @@ def draw_arrays(
     shapes: dict[str, tuple[int, ...]] = {}
     for stream in kernels.streams:
         row = (channels,) if stream.lanes else (stream.width,)
-        row = (own, *row) if stream.per_direction or not stream.lanes else row
+        row = (channels // stream.every, *row) if stream.units else row
+        row = (own, *row) if stream.per_direction or stream.uniform else row
         shapes[stream.name] = (own, visits.steps, stream.width) if stream.route == TIME else (batch, visits.rows, *row)
     for parameter in kernels.parameters:
+        count = channels // parameter.every
         if kernels.split is None:
-            front = (channels,) if parameter.shared else (own, channels)
+            front = (count,) if parameter.shared else (own, count)
         else:
-            front = (channels // own,) if parameter.shared else (channels,)
+            front = (count // own,) if parameter.shared else (count,)
         shapes[parameter.name] = (*front, parameter.width)
     for name in merge_inputs(kernels):
         shapes.setdefault(name, (batch, visits.rows, channels))
@@ -114,41 +118,55 @@ def result_shape(kernels: ScanKernels, visits: Visits, batch: int, channels: int
     return (batch, visits.rows, *((kernels.directions,) if kernels.stacked else ()), channels)
 
 
-def expected_output(kernels: ScanKernels, arrays: Mapping[str, Tensor], visits: Visits, tables: Tensor | None) -> Tensor:
-    """The output in float64, one step of one direction of one image after another."""
-    first = arrays[next(stream.name for stream in kernels.streams if stream.lanes)]
-    images = [
-        [_direction(kernels, arrays, visits, tables, b, k) for k in range(kernels.directions)] for b in range(first.shape[0])
-    ]
+def expected_output(
+    kernels: ScanKernels, arrays: Mapping[str, Tensor], visits: Visits, tables: Tensor | None, entry: Tensor | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """The output in float64, one step of one direction of one image after another; and the last states of each image and
+    direction after the other, `(states, its channels)`."""
+    first, channels = arrays[kernels.leading.name], kernels.channel_count(arrays)
+    images: list[list[Tensor]] = []
+    last: list[Tensor] = []
+    for b in range(first.shape[0]):
+        own = [_direction(kernels, arrays, visits, tables, b, k, entry) for k in range(kernels.directions)]
+        images.append([output for output, _ in own])
+        last += [states for _, states in own]
     if not images:
-        return first.new_zeros(result_shape(kernels, visits, 0, first.shape[-1]))
-    partials = torch.stack([torch.stack(one) for one in images], 1) if kernels.split is None else None
+        return first.new_zeros(result_shape(kernels, visits, 0, channels)), last
     if kernels.split is not None:
-        return torch.stack([torch.cat(one, -1) for one in images]) * (kernels.merge_scale or 1.0)
-    assert partials is not None
+        return torch.stack([torch.cat(one, -1) for one in images]) * (kernels.merge_scale or 1.0), last
+    partials = torch.stack([torch.stack(one) for one in images], 1)
     if kernels.stacked:
-        return partials.permute(1, 2, 0, 3)
+        return partials.permute(1, 2, 0, 3), last
     if kernels.merge is not None:
-        return _merged(kernels.merge, partials, arrays)
-    return partials.sum(0) * (kernels.merge_scale or 1.0)
+        return _merged(kernels.merge, partials, arrays), last
+    return partials.sum(0) * (kernels.merge_scale or 1.0), last
 
 
 def _direction(
-    kernels: ScanKernels, arrays: Mapping[str, Tensor], visits: Visits, tables: Tensor | None, b: int, k: int
-) -> Tensor:
-    """The output of one direction on one image, `(R, C)` of its own channels."""
-    first = arrays[next(stream.name for stream in kernels.streams if stream.lanes)]
-    start, count = kernels.channels(first.shape[-1])[k]
+    kernels: ScanKernels,
+    arrays: Mapping[str, Tensor],
+    visits: Visits,
+    tables: Tensor | None,
+    b: int,
+    k: int,
+    entry: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The output of one direction on one image, `(R, C)` of its own channels, and its last states."""
+    first = arrays[kernels.leading.name]
+    start, count = kernels.channels(kernels.channel_count(arrays))[k]
     fixed: dict[Atom, Tensor] = {}
     for access in kernels.forward.parameters:
-        array = arrays[access.of.name]
+        array = arrays[access.of.name].repeat_interleave(access.of.every, -2)
         if kernels.split is None:
             array = array if access.of.shared else array[k]  # type: ignore[union-attr]
         else:
             array = array if access.of.shared else array[start : start + count]  # type: ignore[union-attr]
         fixed.update(zip(access.names, array.unbind(-1), strict=True))
     run(kernels.forward.prologue, fixed)
-    states = {name: first.new_zeros(count) for name in kernels.forward.states}
+    begun = zip(kernels.forward.states, kernels.forward.starts, strict=True)
+    states = {name: first.new_full((count,), begin) for name, begin in begun}
+    if entry is not None:
+        states = dict(zip(kernels.forward.states, entry[b, k, :, :count], strict=True))
     output = [first.new_zeros(count) for _ in range(visits.rows)]
     for t in range(visits.lengths[k]):
         values = {**fixed, **states}
@@ -160,16 +178,17 @@ def _direction(
                 values.update(zip(access.names, array[k, t].unbind(-1), strict=True))
                 continue
             at = array[b, row(visits, tables, stream.route, b, k, t)]
-            at = at[k] if stream.per_direction or not stream.lanes else at
-            if stream.lanes:
-                values[access.names[0]] = at[start : start + count]
-            else:
-                values.update(zip(access.names, at.unbind(-1), strict=True))
+            at = at[k] if stream.per_direction or stream.uniform else at
+            at = at[..., None] if stream.lanes else at
+            if not stream.uniform:
+                at = at.repeat_interleave(stream.every, 0)
+                at = at if stream.per_direction else at[start : start + count]
+            values.update(zip(access.names, at.unbind(-1), strict=True))
         run(kernels.forward.body, values)
         states = {a.state: number(values, a.value, first).expand(count) for a in kernels.forward.advances}
         place = row(visits, tables, kernels.output_route, b, k, t)
         output[place] = output[place] + number(values, kernels.forward.output, first)
-    return torch.stack(output)
+    return torch.stack(output), torch.stack(list(states.values())) if states else first.new_zeros(0, count)
 
 
 def row(visits: Visits, tables: Tensor | None, route: int, b: int, k: int, t: int) -> int:
@@ -211,7 +230,7 @@ def check_executable(
     grid = (1, visits.cells)
     arrays = draw_arrays(kernels, visits, batch, channels, dtype, device)
     exact = {name: array.cpu().double().requires_grad_() for name, array in arrays.items()}
-    wanted = expected_output(kernels, exact, visits, tables)
+    wanted, _ = expected_output(kernels, exact, visits, tables)
     executable = backend(kernels, Tables(visits, () if tables is None else ("given",)))
     given = None if tables is None else tables.to(device)
     result, saved = executable.forward(arrays, grid, True, given)
@@ -240,6 +259,74 @@ def check_executable(
         got = found[name].reshape(exactly.shape)
         seen = _seen(kernels, visits, tables, name, exactly)
         assert_close(f"the gradient of {name}", got.cpu()[seen], exactly[seen], tolerance * 10)
+
+
+def check_states(
+    backend: Callable[..., Executable],
+    kernels: ScanKernels,
+    visits: Visits,
+    *,
+    batch: int = 2,
+    channels: int = 4,
+    dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
+    tables: Tensor | None = None,
+    tolerance: float = 1e-10,
+) -> None:
+    """States before the first step and after the last, and all gradients through them; of scales the contract says nothing else
+    than that they are handed on, so with them the last states have no gradient here."""
+    grid, computing = (1, visits.cells), torch.float64 if dtype == torch.float64 else torch.float32
+    arrays = draw_arrays(kernels, visits, batch, channels, dtype, device)
+    executable = backend(kernels, Tables(visits, () if tables is None else ("given",)))
+    most, states = max(count for _, count in kernels.channels(channels)), len(kernels.forward.states)
+    shape, generator = (batch, kernels.directions, states, most), torch.Generator().manual_seed(3)
+    entry = torch.rand(shape, generator=generator, dtype=torch.float64).to(computing)
+    there = own_states(kernels, shape, channels)
+    poisoned = torch.where(there, entry, float("nan")).to(device)
+    exact = {name: array.cpu().double().requires_grad_() for name, array in {**arrays, "entry.": entry}.items()}
+    wanted, last = expected_output(kernels, exact, visits, tables, exact["entry."])
+    given, final = (
+        None if tables is None else tables.to(device),
+        torch.full(shape, float("nan"), dtype=computing, device=device),
+    )
+    result, saved = executable.forward(arrays, grid, True, given, poisoned, final)
+    covered = visits.rows - visits.pads
+    assert_close("the output", result[:, :covered], wanted[:, :covered], tolerance)
+    ends = iter(last)
+    for b, k in itertools.product(range(batch), range(kernels.directions)):
+        _, count = kernels.channels(channels)[k]
+        assert_close(f"the last states of {b}, {k}", final[b, k, :, :count].cpu(), next(ends), tolerance)
+    assert final.isnan().cpu().equal(~there.expand(shape)), "more than a direction's channels is written"
+    cotangent = torch.randn(wanted.shape, generator=generator, dtype=torch.float64).to(dtype)
+    cotangent[:, covered:] = 0
+    of_last = torch.randn(shape, generator=generator, dtype=torch.float64).to(computing)
+    if len(kernels.backward.carried) < states:
+        of_last.zero_()
+    of_entry = torch.zeros(shape, dtype=computing, device=device)
+    poisoned = torch.where(there, of_last, float("nan")).to(device)
+    found = executable.backward(cotangent.to(device), saved, arrays, grid, given, poisoned, of_entry)
+    places = [
+        of_last[b, k, :, :count].double() for b in range(batch) for k, (_, count) in enumerate(kernels.channels(channels))
+    ]
+    learned = [name for name in exact if name in found or name == "entry."]
+    outputs = [wanted, *last]
+    smooth = [(o, c) for o, c in zip(outputs, [cotangent.double(), *places], strict=True) if o.requires_grad]
+    gradients = torch.autograd.grad(
+        [o for o, _ in smooth], [exact[name] for name in learned], [c for _, c in smooth], materialize_grads=True
+    )
+    for name, exactly in zip(learned, gradients, strict=True):
+        if name == "entry.":
+            carried = list(kernels.backward.carried)
+            assert_close("the gradient of the entry", of_entry.cpu()[:, :, carried], exactly[:, :, carried], tolerance * 10)
+            continue
+        seen = _seen(kernels, visits, tables, name, exactly)
+        assert_close(f"the gradient of {name}", found[name].reshape(exactly.shape).cpu()[seen], exactly[seen], tolerance * 10)
+
+
+def own_states(kernels: ScanKernels, shape: tuple[int, ...], channels: int) -> Tensor:
+    """Where a direction has channels, `(B, K, states, C)`."""
+    counts = torch.tensor([count for _, count in kernels.channels(channels)])
+    return (torch.arange(shape[-1]) < counts[:, None, None]).expand(shape)
 
 
 def _also_of_visited_pads(
@@ -276,13 +363,13 @@ def _seen(kernels: ScanKernels, visits: Visits, tables: Tensor | None, name: str
     if stream.route == TIME:
         return torch.arange(visits.steps)[None] < torch.tensor(visits.lengths)[:, None]
     mask = _visited(kernels, visits, tables, stream.route, like.shape[0])
-    return mask if stream.per_direction or not stream.lanes else mask.any(-1)
+    return mask if stream.per_direction or stream.uniform else mask.any(-1)
 
 
 def kernels_of(name: str, **sizes: int) -> ScanKernels:
     """The kernels of a program of `operator_checks`."""
     op = operator(name)
-    labels = {label: 2 for argument in op.signature.arguments for label in argument.labels}
+    labels = dict.fromkeys(open_sizes(op), 2)
     return lower_to_kernels(op.graph, {**labels, **op.signature.fixed, **sizes})
 
 
@@ -313,6 +400,19 @@ TABLES: dict[str, tuple[ScanKernels, Visits]] = {
         rerouted(kernels_of("merge-mean"), {"B": 1}, merge_scale=1.0, split=(3, 1, 2), output_route=1, routes=2),
         draw_visits(12, (9, 3, 66), routes=2, tokens=1, pads=2),
     ),
+    "heads": (kernels_of("ssd", head=3, group=1), draw_visits(12, (70, 9), tokens=2, pads=3)),
+    "heads-shared": (kernels_of("ssd-open", head=6, group=1), draw_visits(12, (9, 0), tokens=1)),
+    "heads-split": (kernels_of("mlstm-split", head=3), draw_visits(12, (9, 20), tokens=1, pads=2)),
+    "groups-routes": (
+        rerouted(kernels_of("ssd", head=3), {"B": 1, "dt": 2}, output_route=1, routes=3),
+        draw_visits(12, (9, 20), routes=3, pads=2),
+    ),
+    "groups-split": (
+        rerouted(kernels_of("bare-split"), {"B": 1}, split=(2, 1), routes=2), draw_visits(12, (9, 20), routes=2, pads=2),
+    ),
+    "indexed": (kernels_of("indexed"), draw_visits(12, (9, 20), pads=2)),
+    "scales": (kernels_of("wkv"), draw_visits(12, (70, 9), tokens=1, pads=2)),
+    "looks-back": (kernels_of("looks-back"), draw_visits(12, (20, 9), tokens=1, pads=2)),
 }  # fmt: skip
 
 PER_IMAGE = ("uneven", "routes", "merge-routes", "split-parts")

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from operator_programs import EXAMPLES, FEATURE_TEXTS, FILES, MODULE_TEXTS, TEXTS, VOLUMES
+from operator_recurrences import RECURRENCE_TEXTS
 from torch import Tensor
 
 import scanlang
@@ -21,7 +22,7 @@ from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.codegen.on_rows import ScanOnRows
 from scanlang.codegen.rows import Rows
 from scanlang.testing import TOLERANCES, Tolerance, assert_close, assert_matches_reference, draw_inputs
-from scanlang.testing.tensors import draw_layers
+from scanlang.testing.tensors import draw_layers, draw_states, fewest_channels
 
 BACKWARD_CHECKS = ("test_schema", "test_faketensor")  # the backward has no derivative of its own
 
@@ -30,7 +31,7 @@ BACKWARD_CHECKS = ("test_schema", "test_faketensor")  # the backward has no deri
 def program(name: str) -> scanlang.Program:
     if name in FILES:
         return scanlang.load(EXAMPLES / FILES[name])
-    return scanlang.loads({**TEXTS, **FEATURE_TEXTS, **MODULE_TEXTS, **VOLUMES}[name])
+    return scanlang.loads({**TEXTS, **FEATURE_TEXTS, **MODULE_TEXTS, **VOLUMES, **RECURRENCE_TEXTS}[name])
 
 
 @cache
@@ -52,9 +53,9 @@ def program_with_name(name: str) -> scanlang.Program:
 
 
 def channels_of(name: str, channels: int) -> int:
-    """So many channels, or the next more that the directions can split."""
-    split = operator(name).graph.split
-    return channels if split is None else -(-channels // sum(split)) * sum(split)
+    """So many channels, or the next more that make whole units and groups in every direction."""
+    fewest = fewest_channels(operator(name), {})
+    return -(-channels // fewest) * fewest
 
 
 def draw(name: str, grid: tuple[int, ...], channels: int = 3, **drawn: Any) -> dict[str, Any]:
@@ -67,15 +68,28 @@ def draw(name: str, grid: tuple[int, ...], channels: int = 3, **drawn: Any) -> d
     return {**tensors, **draw_layers(program(name), channels=channels, dtype=dtype, device=device)}
 
 
-def check(name: str, grid: tuple[int, ...], channels: int = 3, **drawn: Any) -> None:
-    """Output and every gradient of a scan against the reference."""
-    op = operator(name)
-    tensors = draw_inputs(op, grid, channels=channels_of(name, channels), **drawn)
+def check(
+    name: str,
+    grid: tuple[int, ...],
+    channels: int = 3,
+    backend: Callable[..., Executable] | None = None,
+    with_states: bool = False,
+    **drawn: Any,
+) -> None:
+    """Output and every gradient of a scan against the reference; with states to begin with, and the last ones."""
+    op, channels = operator(name), channels_of(name, channels)
+    tensors = draw_inputs(op, grid, channels=channels, **drawn)
     kind, tolerances = drawn.get("dtype", torch.float32), TOLERANCES
     if kind in (torch.bfloat16, torch.float16) and (op.convolves_before or op.graph.second is not None):
         rounding = TOLERANCES[kind].rounding  # what one pass hands to the next is of the maps' type
         tolerances = {torch.float32: Tolerance(rounding, 4 * rounding, 16 * rounding)}
-    assert_matches_reference(op, program(name), tensors, tolerances=tolerances)
+    states = None
+    if with_states:
+        wide = torch.float64 if kind == torch.float64 else torch.float32
+        of_call = {key: value for key, value in drawn.items() if key in ("batch", "sizes", "device")}
+        states = draw_states(op, channels=channels, dtype=wide, **of_call)
+    run = op if backend is None else through(backend, op)
+    assert_matches_reference(run, program(name), tensors, states=states, tolerances=tolerances)
 
 
 def results(op: Callable[..., Any], given: Mapping[str, Any], seed: int = 0) -> dict[str, Tensor]:
@@ -175,13 +189,17 @@ def opcheck(name: str, grid: tuple[int, ...] = (3, 5), device: str = "cpu", **dr
     op = operator(name)
     called = call(op, draw(name, grid, device=device, **drawn))
     plain, size = tuple(tensor.detach() for tensor in called.tensors), list(called.grid)
-    torch.library.opcheck(op.torch_op, plain, {"grid": size, "save": False})
-    result, states, partials = op.torch_op(*plain, grid=size, save=True)
+    torch.library.opcheck(op.torch_op, (*plain, None), {"grid": size, "save": False})
+    result, states, partials, final = op.torch_op(*plain, None, grid=size, save=True, last=True)
+    entry = torch.ones_like(final)
     backward = getattr(torch.ops.scanlang, op.torch_op._schema.name.split("::")[1] + "_backward").default
-    gradient = (torch.ones_like(result), states, partials, *plain)
+    gradient = (torch.ones_like(result), None, states, partials, *plain, None)
     torch.library.opcheck(backward, gradient, {"grid": size}, test_utils=BACKWARD_CHECKS)
+    gradient = (None, entry, states, partials, *plain, entry)
+    torch.library.opcheck(backward, gradient, {"grid": size, "first": True}, test_utils=BACKWARD_CHECKS)
     learned = tuple(tensor.requires_grad_(tensor.is_floating_point()) for tensor in plain)
-    torch.library.opcheck(op.torch_op, learned, {"grid": size, "save": True})
+    torch.library.opcheck(op.torch_op, (*learned, None), {"grid": size, "save": True})
+    torch.library.opcheck(op.torch_op, (*learned, entry.requires_grad_()), {"grid": size, "save": True, "last": True})
 
 
 def check_torch_compile(name: str, backend: str, device: str = "cpu", dynamic: bool | None = None) -> None:
@@ -210,15 +228,18 @@ class Through(torch.autograd.Function):
     """A scan on rows under autograd, without the registered operator between: equal scans share one of those."""
 
     @staticmethod
-    def forward(ctx: Any, scan: ScanOnRows, grid: tuple[int, ...], *tensors: Tensor) -> Tensor:
-        ctx.scan, ctx.grid, ctx.tensors = scan, grid, tensors
-        result, *ctx.saved = scan.forward(tensors, grid, True)
-        return result
+    def forward(ctx: Any, scan: ScanOnRows, grid: tuple[int, ...], last: bool, *tensors: Any) -> tuple[Tensor, Tensor]:
+        *ctx.tensors, ctx.entry = tensors
+        ctx.scan, ctx.grid, ctx.last = scan, grid, last
+        result, *ctx.saved, final = scan.forward(ctx.tensors, grid, True, ctx.entry, last)
+        return result, final
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-        found = ctx.scan.backward(gradient, *ctx.saved, ctx.tensors, ctx.grid)
-        return None, None, *found, *(None for _ in range(len(ctx.tensors) - len(found)))
+    def backward(ctx: Any, gradient: Tensor, final: Tensor) -> tuple[Any, ...]:
+        of_final, first = final if ctx.last else None, ctx.entry is not None
+        found = ctx.scan.backward(gradient, *ctx.saved, ctx.tensors, ctx.grid, ctx.entry, of_final, first)
+        of_entry = found.pop() if first else None
+        return None, None, None, *found, *(None for _ in range(len(ctx.tensors) - len(found))), of_entry
 
 
 def through(backend: Callable[..., Executable], op: scanlang.CompiledScan) -> scanlang.CompiledScan:
@@ -227,5 +248,10 @@ def through(backend: Callable[..., Executable], op: scanlang.CompiledScan) -> sc
     uncovered = op.on_rows.uncovered
     other = scanlang.CompiledScan(op.graph, op.signature.fixed, op.signature.span, conv, uncovered)
     scan = ScanOnRows(op.graph, op.signature, uncovered, lambda kernels, traversal, *_: backend(kernels, traversal))
-    other.on_rows, other.torch_op = scan, lambda *tensors, grid, save: (Through.apply(scan, grid, *tensors),)
+
+    def run(*tensors: Any, grid: tuple[int, ...], save: bool, last: bool = False) -> tuple[Any, ...]:
+        result, final = Through.apply(scan, grid, last, *tensors)
+        return result, None, None, final
+
+    other.on_rows, other.torch_op = scan, run
     return other

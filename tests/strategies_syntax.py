@@ -13,6 +13,7 @@ NOWHERE = Span(Source("", ""), 0, 0)
 KEYWORDS = (
     *("input", "walk", "order", "scan", "merge", "share", "by", "from", "mod", "sum", "bias", "nothing", "grid"),
     *("every", "at", "middle", "layers", "global", "conv", "along", "writes", "use", "uncovered", "mean", "cells"),
+    *("per", "unit", "units", "scale", "head", "prev"),
 )
 
 plain_names = st.sampled_from(("a", "b", "c1", "x_y", "dt", "A_log", "h", "w", "t", "_"))
@@ -92,11 +93,11 @@ orders = st.recursive(walks | order_names, _calls, max_leaves=4)
 formals = several(node(nodes.Formal, names, optional(plain_names), optional(expressions)))
 inputs = node(nodes.Operand, names, indices)
 parameters = node(nodes.Operand, names, indices, optional(expressions))
-declarations = node(nodes.Declaration, st.sampled_from(("input", "shared")), several(inputs, 1)) | node(
-    nodes.Declaration, st.sampled_from(("param", "shared param")), several(parameters, 1)
-)
+declarations = node(
+    nodes.Declaration, st.sampled_from(("input", "shared")), several(inputs, 1), optional(integers | bare_names)
+) | node(nodes.Declaration, st.sampled_from(("param", "shared param")), several(parameters, 1), optional(integers | bare_names))
 targets = names | st.sampled_from(("shared", "param", "recur", "project", "directions", "operands", "label", "channels"))
-equations = node(nodes.Equation, targets, indices, expressions)
+equations = node(nodes.Equation, targets, indices, expressions, st.booleans())
 
 actuals = node(nodes.Actual, names, expressions)
 choices = several(several(orders, 1), 1)

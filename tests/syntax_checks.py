@@ -36,6 +36,15 @@ recurrence selective(state n = 16, rank r) {
   h[n] = exp(-exp(A_log[n]) * dt) * h[n] + dt * B[n] * x
   y    = sum(n: C[n] * h[n]) + where(x >= 0, D * x, 0)
 }
+recurrence stabilised(state n, head p = 64, group = 1) {
+  input  v[p], k[n], i, f
+  shared q[n] per group units
+  shared g per 2 units
+  param  D[p] = 1
+  scale m = max(prev(m) + f, i)
+  C[n, p] = exp(f + prev(m) - m) * C[n, p] + exp(i - m) * k[n] * v[p]
+  y[p]    = prev(g) * sum(n: q[n] * C[n, p]) / exp(-m) + D[p] * v[p]
+}
 scan cross(dim, rank = ceil(dim / 16)) {
   input x, z
   directions rows, (walk h, w), reverse(rows), reverse(walk w, h)

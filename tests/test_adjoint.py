@@ -34,13 +34,15 @@ from scanlang.graph.values import (
     rename_indices,
     show,
 )
-from scanlang.testing import assert_close, draw_inputs, recurrences, reference
+from scanlang.testing import assert_close, draw_inputs, draw_states, recurrences, reference
 from scanlang.testing.recurrence_strategies import RandomRecurrence, random_recurrences
+from scanlang.testing.tensors import fewest_channels
 
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "add": torch.add, "sub": torch.sub, "mul": torch.mul, "div": torch.div, "neg": torch.neg, "exp": torch.exp,
-    "log": torch.log, "sqrt": torch.sqrt, "tanh": torch.tanh, "abs": torch.abs, "erf": torch.erf, "relu": torch.relu,
-    "sigmoid": torch.sigmoid, "silu": functional.silu, "gelu": functional.gelu,
+    "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "logaddexp": torch.logaddexp, "sqrt": torch.sqrt,
+    "tanh": torch.tanh, "abs": torch.abs, "erf": torch.erf, "relu": torch.relu, "sigmoid": torch.sigmoid,
+    "silu": functional.silu, "gelu": functional.gelu,
     "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     "min": torch.minimum, "max": torch.maximum, "where": torch.where,
     "lt": torch.lt, "le": torch.le, "gt": torch.gt, "ge": torch.ge, "eq": torch.eq, "ne": torch.ne,
@@ -96,11 +98,18 @@ class Walker:
 
 
 def gradients_by_the_adjoint(
-    derived: AdjointStep, arrays: Mapping[str, Tensor], cotangent: Tensor, sizes: Mapping[str, int]
+    derived: AdjointStep,
+    arrays: Mapping[str, Tensor],
+    cotangent: Tensor,
+    sizes: Mapping[str, int],
+    entry: Mapping[str, Tensor] | None = None,
+    final: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """The gradients of one direction, by the derived equations alone, from that of its outputs `(B, steps, C)`.
 
-    Streams are `(B, steps, C or 1, indices …)`, parameters `(C, indices …)`; a constant has no gradient.
+    Streams are `(B, steps, C or 1, indices …)`, parameters `(C, indices …)`; a constant has no gradient. `entry` has states
+    before the first step, `(B, C, indices …)`, and `final` gradients of the last ones; gradients of the first ones are under
+    `h0.<state>`.
     """
     step, length = derived.step, cotangent.shape[1]
     walker = Walker(step, sizes, cotangent[:, 0])
@@ -111,9 +120,10 @@ def gradients_by_the_adjoint(
     for equation in step.prologue:
         walker.run(equation)
     for update in step.states:
-        for element in walker.elements(update.indices):
-            walker.new[update.name, element] = walker.zero
-            walker.new[carry_of(update.name), element] = walker.zero
+        shape = (*walker.zero.shape, *(sizes[i] for i in update.indices))
+        walker.put(update.name, update.indices, (entry or {}).get(update.name, torch.full(shape, update.start, **DOUBLE)))
+        if update.name in derived.carries:
+            walker.put(carry_of(update.name), update.indices, (final or {}).get(update.name, torch.zeros(shape, **DOUBLE)))
     carries = {key: value for key, value in walker.new.items() if key[0].startswith("carry.")}
     history = []
     for t in range(length):
@@ -125,6 +135,7 @@ def gradients_by_the_adjoint(
         history.append((walker.old, dict(walker.new)))
     totals = {name: torch.zeros_like(walker.array(name, step.indices_of(name))) for name in derived.gradients}
     found = {operand.name: torch.zeros_like(arrays[operand.name]) for operand in step.operands if not operand.constant}
+    carried = [update for update in step.states if update.name in derived.carries]
     for t in reversed(range(length)):
         walker.old, walker.new = history[t][0], {**history[t][1], **carries}
         walker.new[derived.cotangent, ()] = cotangent[:, t]
@@ -136,8 +147,8 @@ def gradients_by_the_adjoint(
             for operand in streams:
                 if operand.name == name:
                     now = walker.array("found", operand.indices)
-                    found[name][:, t] = now if operand.kind == "input" else now.sum(1, keepdim=True)
-        for update in step.states:
+                    found[name][:, t] = now if found[name].shape[2] > 1 else now.sum(1, keepdim=True)
+        for update in carried:
             walker.assign("carried", update.indices, derived.carries[update.name])
             carries |= {(carry_of(update.name), e): walker.new["carried", e] for e in walker.elements(update.indices)}
     for name, total in totals.items():
@@ -147,13 +158,15 @@ def gradients_by_the_adjoint(
     for name, value in derived.parameters.items():
         walker.assign(gradient_of(name), step.indices_of(name), value)
         found[name] = walker.array(gradient_of(name), step.indices_of(name)).sum(0)
-    return found
+    walker.new |= carries
+    return found | {f"h0.{update.name}": walker.array(carry_of(update.name), update.indices) for update in carried}
 
 
-def arrays_of_the_step(graph: ScanGraph, given: Mapping[str, Tensor], grid: tuple[int, ...]) -> dict[str, Tensor]:
-    """What the step of a scan with one direction along the raster takes, from the operator's arguments."""
+def arrays_of_the_step(
+    graph: ScanGraph, given: Mapping[str, Tensor], grid: tuple[int, ...], channels: int
+) -> dict[str, Tensor]:
+    """What the step of a scan with one direction along the raster takes, from the operator's arguments: for every channel."""
     visits, made = graph.traversal.at(grid), {}
-    channels = given["x"].shape[-1]
     for operand in graph.step.operands:
         name, _, tap = operand.name.partition(".")
         if operand.constant:
@@ -162,38 +175,67 @@ def arrays_of_the_step(graph: ScanGraph, given: Mapping[str, Tensor], grid: tupl
             made[operand.name] = given[name][0, ..., int(tap)]
         elif name in graph.labelled:
             table = given[name][0, visits.labels[0]]
-            made[name] = table[:, None].expand(given["x"].shape[0], len(table), 1, *table.shape[1:])
+            batch = len(given[graph.scan_inputs[0]])
+            made[name] = table[:, None].expand(batch, len(table), 1, *table.shape[1:])
         elif name in graph.channelless:
             made[name] = given[name][0].expand(channels, *given[name].shape[1:])
         elif operand.kind == "param":
-            made[name] = given[name][0]
+            made[name] = spread(given[name][0], 0, channels)
         else:
             cells = given[name].flatten(1, 2)
-            made[name] = cells if operand.kind == "input" else cells[:, :, :1]
+            own = cells[:, :, 0] if graph.inputs()[name].per_direction else cells
+            made[name] = cells[:, :, :1] if operand.per == "all" else spread(own, 2, channels)
     return made
 
 
+def spread(array: Tensor, axis: int, channels: int) -> Tensor:
+    """Of units, for every channel."""
+    return array.repeat_interleave(channels // array.shape[axis], axis)
+
+
 def one_direction(recurrence: str, name: str, more: str = "", order: str = "raster") -> scanlang.Program:
-    actuals = ", ".join(f"{label} = 2" for label in ("state", "rank") if f"{label} " in recurrence.split(")")[0])
-    inputs = ", ".join(("x", "g") if "input x, g" in recurrence else ("x",))
+    """Sizes are 2."""
+    definition = scanlang.loads(f"grid h, w\n{recurrence}").checked.recurrences[name]
+    actuals = ", ".join(f"{formal.label} = 2" for formal in definition.formals)
+    inputs = ", ".join(operand.name for operand in definition.of_kind("input"))
     scan = f"scan s(dim) {{ input {inputs} directions {order} recur {name}({actuals}) {more} }}"
     return scanlang.loads(f"grid h, w\n{recurrence}\n{scan}")
 
 
 def check_adjoint(loaded: scanlang.Program, seed: int, grid: tuple[int, int] = (1, 4)) -> None:
+    """From random first states, with a gradient of the output and of the last states."""
     op, graph = scanlang.compile(loaded), loaded.operator_graph()
-    tensors = draw_inputs(op, grid, batch=2, channels=2, dtype=torch.float64, seed=seed)
+    channels = 2 if fewest_channels(op, {}) == 1 else fewest_channels(op, {})
+    tensors = draw_inputs(op, grid, batch=2, channels=channels, dtype=torch.float64, seed=seed)
     leaves = {name: tensor.requires_grad_() for name, tensor in tensors.items()}
-    result = reference(loaded, None, **leaves)
-    cotangent = torch.randn(result.shape, generator=torch.Generator().manual_seed(seed), **DOUBLE)
-    expected = torch.autograd.grad(result, list(leaves.values()), cotangent, materialize_grads=True)
-    arrays = arrays_of_the_step(graph, leaves, grid)
+    first = {name: state.requires_grad_() for name, state in draw_states(op, channels=channels, dtype=torch.float64).items()}
+    result, last = reference(loaded, None, h0=first, return_state=True, **leaves)
+    generator = torch.Generator().manual_seed(seed)
+    cotangent = torch.randn(result.shape, generator=generator, **DOUBLE)
+    smooth = [state.name for state in graph.step.states if not state.constant]
+    final = {name: torch.randn(last[name].shape, generator=generator, **DOUBLE) for name in smooth}
+    ends, given = zip((result, cotangent), *((last[n], final[n]) for n in smooth if last[n].requires_grad), strict=True)
+    wanted = {**leaves, **{f"h0.{name}": state for name, state in first.items()}}
+    expected = torch.autograd.grad(ends, list(wanted.values()), given, materialize_grads=True)
+    arrays = arrays_of_the_step(graph, leaves, grid, channels)
+    states = {name: spread(state[:, 0], 1, channels) for name, state in first.items()}
+    arrays |= {f"h0.{name}": states[name] for name in smooth}
     plain = {name: array.detach() for name, array in arrays.items()}
-    found = gradients_by_the_adjoint(adjoint(graph.step), plain, cotangent.flatten(1, 2), dict.fromkeys(graph.step.sizes, 2))
+    entry = {name: state.detach() for name, state in states.items()}
+    ended = {name: of_first_channels(gradient[:, 0], channels) for name, gradient in final.items()}
+    sizes = {index: op.signature.fixed[label] for index, label in graph.step.sizes.items()}
+    found = gradients_by_the_adjoint(adjoint(graph.step), plain, cotangent.flatten(1, 2), sizes, entry, ended)
     back = [(arrays[name], gradient) for name, gradient in found.items()]
-    gradients = torch.autograd.grad([a for a, _ in back], list(leaves.values()), [g for _, g in back], materialize_grads=True)
-    for name, gradient, exactly in zip(leaves, gradients, expected, strict=True):
+    gradients = torch.autograd.grad([a for a, _ in back], list(wanted.values()), [g for _, g in back], materialize_grads=True)
+    for name, gradient, exactly in zip(wanted, gradients, expected, strict=True):
         assert_close(f"the gradient of {name}", gradient, exactly, 1e-11)
+
+
+def of_first_channels(gradient: Tensor, channels: int) -> Tensor:
+    """A state of units is that of their first channels."""
+    made = torch.zeros(gradient.shape[0], channels, *gradient.shape[2:], **DOUBLE)
+    made[:, :: channels // gradient.shape[1]] = gradient
+    return made
 
 
 @settings(max_examples=40)
@@ -223,16 +265,16 @@ RESTARTS = (0, 0, 0, 1, 0, 1, 1, 0, 0)
 
 
 def check_against_a_loop(step: Step, arrays: dict[str, Tensor], loop: Callable[..., Tensor]) -> None:
-    """The gradients of a step that reads `n` of size 2 against autograd through a loop over its arrays."""
+    """The gradients of a step, whose indices are of size 2, against autograd through a loop over its arrays."""
     leaves = {name: array.requires_grad_() for name, array in arrays.items() if name != "restart."}
     result = loop(**{name.replace(".", "_"): array for name, array in arrays.items()})
     cotangent = torch.randn(result.shape, generator=torch.Generator().manual_seed(1), **DOUBLE)
     expected = dict(zip(leaves, torch.autograd.grad(result, list(leaves.values()), cotangent), strict=True))
     plain = {name: array.detach() for name, array in arrays.items()}
-    found = gradients_by_the_adjoint(adjoint(step), plain, cotangent, {"n": 2})
-    assert found.keys() == expected.keys()
-    for name, gradient in found.items():
-        assert_close(f"the gradient of {name}", gradient, expected[name], 1e-12)
+    found = gradients_by_the_adjoint(adjoint(step), plain, cotangent, dict.fromkeys(step.sizes, 2))
+    assert {name for name in found if not name.startswith("h0.")} == expected.keys()
+    for name, gradient in expected.items():
+        assert_close(f"the gradient of {name}", found[name], gradient, 1e-12)
 
 
 def drawn(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
@@ -294,6 +336,102 @@ def test_the_state_before_the_step_may_be_read_in_any_equation() -> None:
     check_against_a_loop(Step("r", {"n": "state"}, operands, (), body, "y"), drawn(x=(2, 5, 3), q=(2, 5, 1, 2)), loop)
 
 
+WKV = """recurrence wkv() {
+  input k, v  param w, u
+  scale m = max(prev(m) - exp(w), k)
+  a = exp(prev(m) - exp(w) - m) * a + exp(k - m) * v
+  b = exp(prev(m) - exp(w) - m) * b + exp(k - m)
+  scale q = max(prev(m), u + k)
+  y = (exp(prev(m) - q) * prev(a) + exp(u + k - q) * v) / (exp(prev(m) - q) * prev(b) + exp(u + k - q))
+}"""
+
+
+def test_scales_that_restart_against_a_loop_without_scales() -> None:
+    """What cancels has no gradient: those of the formula as the paper has it, whose sums are of exponentials as they are."""
+    step = restart(one_direction(WKV, "wkv").graph().step)
+    arrays = drawn(k=(2, 9, 3), v=(2, 9, 3), w=(3,), u=(3,)) | {"restart.": torch.tensor(RESTARTS, **DOUBLE)[None, :, None]}
+
+    def loop(k: Tensor, v: Tensor, w: Tensor, u: Tensor, **rest: Tensor) -> Tensor:
+        a, b, outputs = torch.zeros(2, 3, **DOUBLE), torch.zeros(2, 3, **DOUBLE), []
+        for t in range(9):
+            if RESTARTS[t]:
+                a, b = torch.zeros_like(a), torch.zeros_like(b)
+            own = torch.exp(u + k[:, t])
+            outputs.append((a + own * v[:, t]) / (b + own))
+            a = torch.exp(-torch.exp(w)) * a + torch.exp(k[:, t]) * v[:, t]
+            b = torch.exp(-torch.exp(w)) * b + torch.exp(k[:, t])
+        return torch.stack(outputs, 1)
+
+    check_against_a_loop(step, arrays, loop)
+
+
+def test_scales_are_left_out_of_the_adjoint() -> None:
+    derived = adjoint(one_direction(WKV, "wkv").graph().step)
+    assert set(derived.carries) == {"a", "b"}
+    computed = {equation.name for equation in derived.body}
+    assert not computed & {"∂m", "∂q"}
+    assert not any("max" in str(equation) for equation in derived.body)
+    assert set(derived.parameters) == {"w", "u"}
+
+
+def test_a_running_scale_starts_anew_where_it_started() -> None:
+    lines = [str(equation) for equation in restart(one_direction(WKV, "wkv").graph().step).body]
+    assert lines[0].startswith("m = max(where(restart. > 0.5, -1e+30, m')")
+    assert any("where(restart. > 0.5, 0, a')" in line for line in lines[1:])
+
+
+def test_values_of_the_step_before_against_a_loop() -> None:
+    """Of an input, of a product with a state, of itself; nothing is before a step at which all starts anew."""
+    text = """recurrence r(state n) { input x, g  shared B[n]
+      h[n] = sigmoid(g) * h[n] + B[n] * x
+      y = sum(n: prev(B[n] * h[n]) * h[n]) + prev(x * prev(g)) * prev(prev(x)) + x * prev(x) }"""
+    step = restart(one_direction(text, "r").graph().step)
+    arrays = drawn(x=(2, 9, 3), g=(2, 9, 3), B=(2, 9, 1, 2)) | {"restart.": torch.tensor(RESTARTS, **DOUBLE)[None, :, None]}
+
+    def loop(x: Tensor, g: Tensor, B: Tensor, **rest: Tensor) -> Tensor:
+        zero = torch.zeros(2, 3, **DOUBLE)
+        h, begin, outputs, products = torch.zeros(2, 3, 2, **DOUBLE), 0, [], []
+
+        def before(array: Tensor, t: int, age: int) -> Tensor:
+            return array[:, t - age] if t - age >= begin else zero
+
+        for t in range(9):
+            if RESTARTS[t]:
+                h, begin = torch.zeros_like(h), t
+            h = torch.sigmoid(g[:, t])[..., None] * h + B[:, t] * x[:, t, :, None]
+            products.append(B[:, t] * h)
+            product = products[t - 1] if t > begin else torch.zeros_like(h)
+            far = before(x, t, 1) * before(g, t, 2) * before(x, t, 2)
+            outputs.append((product * h).sum(-1) + far + x[:, t] * before(x, t, 1))
+        return torch.stack(outputs, 1)
+
+    check_against_a_loop(step, arrays, loop)
+
+
+def test_what_has_a_state_per_unit_is_summed_over_its_channels() -> None:
+    """Retention with a decay of every head, by its paper's closed form: the gradient of a head's operand from all its
+    channels."""
+    text = """recurrence r(state n, head p) { input v[p], g, k[n]  param q[n]
+      S[p, n] = sigmoid(g) * S[p, n] + k[n] * v[p]  a[n] = sigmoid(g) * a[n] + k[n]
+      y[p] = sum(n: q[n] * S[n, p]) * sum(n: a[n] * a[n]) }"""
+    loaded = one_direction(text, "r")
+    op = scanlang.compile(loaded)
+    given = {name: tensor.requires_grad_() for name, tensor in draw_inputs(op, (1, 5), dtype=torch.float64).items()}
+    v, g, k = given["v"][:, 0].unflatten(-1, (3, 2)), torch.sigmoid(given["g"][:, 0, :, 0]), given["k"][:, 0, :, 0]
+    logs = torch.log(g).cumsum(1)
+    weights = torch.exp(logs[:, :, None] - logs[:, None]) * torch.ones(5, 5, **DOUBLE).tril()[..., None]
+    scores = torch.einsum("btsh,hn,bshn->btsh", weights, given["q"][0], k)
+    sums = torch.einsum("btsh,bshn->bthn", weights, k).square().sum(-1)
+    wanted = (torch.einsum("btsh,bshp->bthp", scores, v) * sums[..., None]).flatten(-2)[:, None]
+    got = reference(loaded, None, **given)
+    assert_close("the output", got, wanted, 1e-12)
+    cotangent = torch.randn(got.shape, generator=torch.Generator().manual_seed(1), **DOUBLE)
+    pairs = [torch.autograd.grad(one, list(given.values()), cotangent, retain_graph=True) for one in (got, wanted)]
+    for name, ours, theirs in zip(given, *pairs, strict=True):
+        assert_close(f"the gradient of {name}", ours, theirs, 1e-12)
+    check_adjoint(loaded, 1)
+
+
 def test_a_constant_has_no_gradient() -> None:
     step = restart(one_direction("recurrence r() { input x  h = 0.5 * h + x  y = h }", "r").graph().step)
     scaled = replace(step, body=(*step.body[:-1], replace(step.body[-1], value=Apply("mul", (Read("h"), Read("restart."))))))
@@ -342,7 +480,8 @@ def test_renaming_never_captures() -> None:
 
 
 ARGUMENTS = {
-    "add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "min": 2, "max": 2, **dict.fromkeys(("exp", "log", "sqrt"), 1),
+    "add": 2, "sub": 2, "mul": 2, "div": 2, "neg": 1, "min": 2, "max": 2, "logaddexp": 2,
+    **dict.fromkeys(("exp", "expm1", "log", "log1p", "sqrt"), 1),
     **dict.fromkeys(("sigmoid", "silu", "softplus", "tanh", "relu", "gelu", "abs"), 1),
 }  # fmt: skip
 
@@ -356,7 +495,7 @@ def test_every_function_of_the_language_has_its_derivative_tested() -> None:
 @pytest.mark.parametrize("function", sorted(ARGUMENTS))
 def test_derivative(function: str) -> None:
     numbers = torch.linspace(-3, 3, 61, **DOUBLE)
-    numbers = numbers.abs() + 0.1 if function in ("log", "sqrt") else numbers + 0.013
+    numbers = numbers.abs() + 0.1 if function in ("log", "log1p", "sqrt") else numbers + 0.013
     points = [numbers, numbers.flip(0) * 0.7 + 0.3][: ARGUMENTS[function]]
     leaves = [point.clone().requires_grad_() for point in points]
     expected = torch.autograd.grad(FUNCTIONS[function](*leaves).sum(), leaves)

@@ -13,9 +13,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_checks import PER_IMAGE, TABLES, check_executable, draw_tables
+from kernel_checks import PER_IMAGE, TABLES, check_executable, check_states, draw_tables
 from operator_checks import assert_same_bits, call, check_pads_of_a_merge, draw, operator, results, through
 from operator_programs import FEATURES, PROGRAMS
+from test_cpu_backend import CASES, compiled_case, make_arrays, make_gradient
 from torch import Tensor, nn
 
 import scanlang
@@ -27,6 +28,42 @@ from scanlang.graph.interpret import interpret
 from scanlang.testing import TOLERANCES, assert_close, assert_matches_reference, draw_inputs, grids, inputs, programs
 
 BACKENDS: dict[str, Callable[..., Executable]] = {"torch": TorchScan, "c": CpuScan}
+
+RECURRENCES = """
+grid h, w
+order rows = walk h, w
+order columns = walk w, h
+recurrence ssd(state n, head p, group = 1) {
+  input x[p], dt
+  shared B[n], C[n] per group units
+  param A_log, dt_bias, D[p]
+  d       = softplus(dt_bias + dt)
+  S[n, p] = exp(-exp(A_log) * d) * S[n, p] + d * B[n] * x[p]
+  y[p]    = sum(n: C[n] * S[n, p]) + D[p] * x[p]
+}
+recurrence gated(state n) {
+  input x, f[n]
+  shared B[n], C[n] per 2 units
+  h[n] = sigmoid(f[n]) * h[n] + B[n] * x
+  y    = sum(n: C[n] * h[n]) * prev(x)
+}
+recurrence wkv {
+  input k, v
+  param w, u
+  scale m = max(prev(m) - exp(w), k)
+  a = exp(prev(m) - exp(w) - m) * a + exp(k - m) * v
+  b = exp(prev(m) - exp(w) - m) * b + exp(k - m)
+  scale q = max(prev(m), u + k)
+  y = (exp(prev(m) - q) * prev(a) + exp(u + k - q) * v) / (exp(prev(m) - q) * prev(b) + exp(u + k - q))
+}
+"""
+UNITS = {
+    "heads": "input x, dt directions rows, reverse(columns) recur ssd(state = 2, head = 3, group = 2) merge sum",
+    "projected": "input x directions rows recur ssd(state = 2, head = 4) project dt, B, C from x merge sum",
+    "split": "input x, dt directions rows, columns channels split recur ssd(state = 2, head = 3)",
+    "columns": "input x, f directions rows, reverse(rows) recur gated(state = 2) merge sum(k: y[k]) * x",
+    "scales": "input k, v directions rows, columns recur wkv merge mean",
+}
 
 
 def run(backend: str, name: str, given: dict[str, Any], save: bool = True) -> dict[str, Tensor]:
@@ -80,10 +117,43 @@ def test_any_tables(tables: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("tables", TABLES)
+def test_states_with_any_tables(tables: str, backend: str) -> None:
+    kernels, visits = TABLES[tables]
+    check_states(BACKENDS[backend], kernels, visits, channels=6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("tables", PER_IMAGE)
 def test_tables_of_every_image(tables: str, backend: str) -> None:
     kernels, visits = TABLES[tables]
     check_executable(BACKENDS[backend], kernels, visits, channels=6, tables=draw_tables(kernels, visits, batch=2))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "units" in name or "columns" in name])
+def test_backends_agree_on_units_and_given_states(name: str) -> None:
+    scan, channels = compiled_case(name), 3 * CASES[name].unit
+    most = max(count for _, count in scan.kernels.channels(channels))
+    shape = (2, scan.kernels.directions, len(scan.kernels.forward.states), most)
+    arrays, generator = make_arrays(scan, 2, (0, 0), channels), torch.Generator().manual_seed(0)
+    entry, d_final = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    gradient, found = make_gradient(scan, arrays), []
+    for one in (scan, TorchScan(scan.kernels, scan.traversal)):
+        final, d_entry = torch.zeros_like(entry), torch.zeros_like(entry)
+        y, saved = one.forward(arrays, (0, 0), True, None, entry, final)
+        given = one.backward(gradient, saved, arrays, (0, 0), None, d_final, d_entry)
+        found.append({"y": y[:, : CASES[name].visits.cells], "final": final, "entry": d_entry} | given)
+    assert set(found[0]) == set(found[1])
+    for key, value in found[0].items():
+        assert_close(key, value, found[1][key].reshape(value.shape), 1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scan", UNITS)
+def test_units_scales_and_old_values(scan: str, backend: str) -> None:
+    program = scanlang.loads(RECURRENCES + "scan s(dim) { " + UNITS[scan] + " }")
+    op = scanlang.compile(program)
+    assert_matches_reference(through(BACKENDS[backend], op), program, draw_inputs(op, (3, 4)))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

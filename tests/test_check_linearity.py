@@ -209,10 +209,6 @@ def test_findings_in_recurrences(body: str, codes: list[str]) -> None:
     assert [code for code, _, _ in findings(body, "state n, other m")] == codes
 
 
-def test_heads_are_named_as_not_in_this_version() -> None:
-    assert findings("input x\nparam D[p]\nh = x * h\ny = h + sum(p: D[p])", "head p")[0][0] == "S008"
-
-
 def test_initial_values_may_use_indices_draws_and_functions() -> None:
     body = "input x\nparam a[n] = log(n + 1), b = inv_softplus(loguniform(1e-3, 0.1)), c = exp(-normal(0, 1)) / 2\n"
     checked = recurrence(body + "h[n] = a[n] * h[n] + b * c * x\ny = sum(n: h[n])", "state n = 2 * 8")

@@ -171,6 +171,37 @@ def test_projections_of_split_channels() -> None:
 # streams
 
 
+UNITS = """recurrence units(state n, head p) { input x[p], dt, k[n]  shared B[n] per 2 units  param a
+  S[n, p] = sigmoid(a * dt) * S[n, p] + B[n] * k[n] * x[p]  y[p] = sum(n: S[n, p]) }
+"""
+
+
+@pytest.mark.parametrize(
+    "clauses, found",
+    [
+        ("input x directions rows recur units(state = 4, head = 2) project dt, k, B from x", []),
+        ("input x, dt, k directions rows recur units(state = 4, head = 2) conv 4 share a", []),
+        ("input x, dt, k, z directions rows recur units(state = 4, head = 2) merge y[0] * z", []),
+        ("input x, dt, k directions rows recur units(state = 4, head = 2) operands dt, k along back", []),
+        ("directions rows recur units(state = 4) project dt, k, B from x", ["S136"]),
+        ("directions rows recur units(state = 4, head = 0) project dt, k, B from x", ["S134"]),
+        ("directions rows recur units(state = 4, head = 2) project B from x", ["S137", "S137"]),
+        ("directions rows, back channels split recur units(state = 4, head = 2) project dt, k, B from x", ["S174"] * 3),
+        ("input dt, x, k directions rows recur units(state = 4, head = 2) conv 4", ["S165"]),
+        ("input k, x, dt directions rows recur units(state = 4, head = 2) conv 4", ["S165"]),
+        ("input x, dt, k directions rows recur units(state = 4, head = 2) project B from dt", ["S191"]),
+        ("input x, dt, k directions rows recur units(state = 4, head = 2) project B from k", ["S191"]),
+        ("input x, dt, k directions rows recur units(state = 4, head = 2) merge y[0] * dt", ["S101"]),
+    ],
+)
+def test_scans_of_units(clauses: str, found: list[str]) -> None:
+    program = f"{ORDERS}{UNITS}scan s(dim) {{ {clauses} }}"
+    if not found:
+        assert checked(program).scans["s"].recurrence.head == "p"
+    else:
+        assert [finding.split()[0] for finding in refused(program)] == found
+
+
 def test_conv() -> None:
     found = scan("directions rows conv 4 recur leaky").conv
     assert isinstance(found, Conv)

@@ -167,6 +167,9 @@ def test_bytes_that_are_no_program_are_findings(folder: Path, data: bytes) -> No
         ["compile", "good.scan"],
         ["compile", "good.scan", "-o", "out", "--target", "sm90"],
         ["compile", "good.scan", "-o", "out", "--dtype", "int8"],
+        ["compile", "good.scan", "--emit", "report"],
+        ["compile", "good.scan", "--emit", "adjoint", "--format", "html"],
+        ["compile", "good.scan", "--emit", "kernels", "--format", "latex"],
         ["compile", "good.scan", "-o", "out", "--emit", "everything"],
         ["compile", "good.scan", "-o", "out", "--channels", "0"],
         ["compile", "good.scan", "-o", "out", "--target", "sm_10"],
@@ -470,3 +473,15 @@ def test_start_up_imports_nothing_heavy(folder: Path, arguments: list[str]) -> N
     result = in_process(*arguments, cwd=folder)
     assert result.returncode in (0, 1)
     assert result.stderr.splitlines()[-1] == "[]", result.stderr
+
+
+def test_text_is_printed_where_no_folder_is_given(folder: Path) -> None:
+    text, latex = (run("compile", "good.scan", "--emit", "adjoint", "--format", form) for form in ("text", "latex"))
+    assert text.exit_code == latex.exit_code == 0
+    assert text.output.startswith("recurrence selective    # ")
+    assert latex.output.startswith("\\section*{Recurrence selective}")
+    assert run("compile", "good.scan", "--emit", "adjoint", "--format", "latex", "-o", "out").exit_code == 0
+    assert [path.name for path in (folder / "out").iterdir()] == ["cross.adjoint.tex"]
+    assert (folder / "out" / "cross.adjoint.tex").read_text() == latex.output
+    assert "needs --emit adjoint" in run("compile", "good.scan", "-o", "out", "--format", "latex").output
+    assert "-o out" in run("compile", "good.scan").output

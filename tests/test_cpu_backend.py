@@ -26,7 +26,7 @@ from torch import Tensor
 import scanlang
 from scanlang.codegen.cpu import run_c
 from scanlang.codegen.cpu.c_order import Act, shorten_lifetimes, split_early
-from scanlang.codegen.cpu.c_scan import gradient_pointer, pointer
+from scanlang.codegen.cpu.c_streams import gradient_pointer, pointer
 from scanlang.codegen.cpu.run_c import CpuScan
 from scanlang.codegen.kernel import (
     TIME,
@@ -120,7 +120,7 @@ def shuffled(rows: int, directions: int, routes: int, seed: int = 0) -> list[lis
 
 @dataclass(frozen=True)
 class Case:
-    """A program's kernels with streams and other fields changed; `unit` channels are the fewest."""
+    """A program's kernels with streams, parameters and other fields changed; `unit` channels are the fewest."""
 
     program: str
     visits: Visits
@@ -158,6 +158,44 @@ CASES = {
 }  # fmt: skip
 
 
+def per_unit(low: int, b: int, c: int, split: bool = False) -> dict[str, dict[str, int]]:
+    """Streams and parameters of `selective` with one value for so many channels."""
+    streams = {name: {"every": every, "per_direction": not split} for name, every in (("low", low), ("B", b), ("C", c))}
+    return {**streams, "dt_bias": {"every": low}, "A_log": {"every": b}}
+
+
+def joined(*changes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    names = {name: None for change in changes for name in change}
+    return {name: {key: value for change in changes for key, value in change.get(name, {}).items()} for name in names}
+
+
+MANY: Mapping[str, Any] = {"output_route": 3, "routes": 4}
+ROUTES = {"x": {"route": 2}, "low": {"route": 1}, "C": {"route": 3}}
+UNEVEN = make_visits(15, *draw_routes(13, (13, 0, 21), 4))
+CASES |= {
+    "units of 1, 2, 3": Case("cross", make_visits(15, *shuffled(15, 3, 1)), per_unit(1, 2, 3), unit=6),
+    "units of 8, 24, 64": Case("cross", make_visits(15, *shuffled(15, 3, 1)), per_unit(64, 8, 24), unit=192),
+    "units of 16, 32, 48": Case("cross", make_visits(15, *shuffled(15, 3, 1)), per_unit(16, 32, 48), unit=96),
+    "units uneven": Case("cross", UNEVEN, joined(per_unit(8, 24, 16), ROUTES), MANY, 48),
+    "columns uneven": Case("cross", UNEVEN, joined(per_unit(1, 1, 32), ROUTES), MANY, 32),
+    "units shared": Case("mean", make_visits(15, *shuffled(15, 2, 1)), joined(per_unit(3, 1, 3), {"D": {"every": 3}}), unit=3),
+    "units merged": Case("merged", make_visits(15, *draw_routes(15, (9, 18), 1), pads=2), per_unit(4, 16, 32), unit=32),
+    "units stacked": Case("cross", make_visits(15, *shuffled(15, 3, 1)), per_unit(5, 5, 1), {**APART, "stacked": True}, 5),
+    "units split": Case(
+        "cross", make_visits(15, *shuffled(15, 3, 1)), per_unit(16, 16, 64, True), {**APART, "split": (2, 1, 1)}, unit=256
+    ),
+    "units split uneven": Case(
+        "cross", make_visits(15, *draw_routes(13, (9, 0, 20), 4)), joined(per_unit(1, 3, 16, True), ROUTES),
+        {**MANY, **APART, "split": (1, 1, 2)}, 192,
+    ),
+    "units split shared": Case(
+        "mean", make_visits(15, *shuffled(15, 2, 1)), joined(per_unit(2, 4, 4, True), {"D": {"every": 4}}),
+        {"merge_scale": 1.0, "split": (1, 1)}, 8,
+    ),
+    "units restarting": Case("restarting", make_visits(15, *shuffled(15, 2, 1)), joined(RESTARTS, {"B": {"every": 4}}), unit=4),
+}  # fmt: skip
+
+
 @cache
 def compiled(program: str, states: int = 2, chunk: int = 4, lanes: int = 0) -> CpuScan:
     graph = scanlang.loads(ORDERS + PROGRAMS[program].replace("{n}", str(states))).operator_graph("s")
@@ -166,9 +204,9 @@ def compiled(program: str, states: int = 2, chunk: int = 4, lanes: int = 0) -> C
 
 
 @cache
-def compiled_case(name: str) -> CpuScan:
+def compiled_case(name: str, lanes: int = 0) -> CpuScan:
     case = CASES[name]
-    scan = compiled(case.program)
+    scan = compiled(case.program, lanes=lanes)
     kernels = replace(with_streams(scan.kernels, case.streams), **case.changes)
     return CpuScan(kernels, Fixed(case.visits), scan.schedule)
 
@@ -181,18 +219,22 @@ def on(scan: CpuScan, visits: Visits) -> CpuScan:
 
 
 def with_streams(kernels: ScanKernels, changes: Mapping[str, Mapping[str, Any]]) -> ScanKernels:
-    def changed(of: Stream | Parameter) -> Any:
-        return replace(of, **changes.get(of.name, {}))
+    """The same with streams and parameters changed."""
 
-    def reads(accesses: Sequence[Access]) -> tuple[Access, ...]:
-        return tuple(replace(access, of=changed(access.of)) for access in accesses)
+    def changed(found: Sequence[Any]) -> Any:
+        return tuple(replace(one, of=replace(one.of, **changes.get(one.of.name, {}))) for one in found)
 
     forward, backward = kernels.forward, kernels.backward
-    gradients = tuple(replace(gradient, of=changed(gradient.of)) for gradient in backward.gradients)
     return replace(
         kernels,
-        forward=replace(forward, reads=reads(forward.reads)),
-        backward=replace(backward, reads=reads(backward.reads), gradients=gradients),
+        forward=replace(forward, reads=changed(forward.reads), parameters=changed(forward.parameters)),
+        backward=replace(
+            backward,
+            reads=changed(backward.reads),
+            parameters=changed(backward.parameters),
+            gradients=changed(backward.gradients),
+            parameter_gradients=changed(backward.parameter_gradients),
+        ),
     )
 
 
@@ -211,13 +253,16 @@ def make_arrays(scan: CpuScan, images: int, grid: tuple[int, int], channels: int
             arrays[stream.name] = draw(directions, visits.steps, stream.width)
         elif stream.lanes:
             arrays[stream.name] = draw(images, rows, *((directions,) if stream.per_direction else ()), channels)
-        else:
+        elif stream.uniform:
             arrays[stream.name] = draw(images, rows, directions, stream.width)
+        else:
+            own = () if kernels.split else (directions,)
+            arrays[stream.name] = draw(images, rows, *own, channels // stream.every, stream.width)
     for of in kernels.parameters:
         if kernels.split is not None:
-            arrays[of.name] = draw(channels // directions if of.shared else channels, of.width)
+            arrays[of.name] = draw((channels // directions if of.shared else channels) // of.every, of.width)
         else:
-            arrays[of.name] = draw(*(() if of.shared else (directions,)), channels, of.width)
+            arrays[of.name] = draw(*(() if of.shared else (directions,)), channels // of.every, of.width)
     if kernels.merge is not None:
         arrays["z"] = draw(images, rows, channels)
     return arrays
@@ -234,67 +279,86 @@ def make_gradient(scan: CpuScan, arrays: Mapping[str, Tensor], grid: tuple[int, 
 
 
 def selective_step(h: Tensor, a: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    step = torch.nn.functional.softplus(a["dt_bias"][:, 0] + torch.einsum("cr,br->bc", a["dt_weight"], a["low"]))
-    h = torch.exp(-torch.exp(a["A_log"]) * step[..., None]) * h + (step * a["x"])[..., None] * a["B"][:, None]
-    return h, (h * a["C"][:, None]).sum(-1) + a["D"][:, 0] * a["x"]
+    step = torch.nn.functional.softplus(a["dt_bias"][:, 0] + (a["dt_weight"] * a["low"]).sum(-1))
+    h = torch.exp(-torch.exp(a["A_log"]) * step[..., None]) * h + (step * a["x"])[..., None] * a["B"]
+    return h, (h * a["C"]).sum(-1) + a["D"][:, 0] * a["x"]
 
 
 def gated_step(h: Tensor, a: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     forget = torch.sigmoid(a["lam"] + a["g"][..., None])
-    h = forget * h + (1 - forget) * a["K"][:, None] * a["x"][..., None]
-    return h, torch.tanh((h * a["Q"][:, None]).sum(-1)) * torch.nn.functional.silu(a["g"])
+    h = forget * h + (1 - forget) * a["K"] * a["x"][..., None]
+    return h, torch.tanh((h * a["Q"]).sum(-1)) * torch.nn.functional.silu(a["g"])
 
 
 def restarting_step(h: Tensor, a: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     again = a["again" if "again" in a else "restart."] > 0.5
-    h = torch.where(again[..., None], 0, torch.sigmoid(a["lam"]) * h) + a["B"][:, None] * a["x"][..., None]
-    return h, (h * a["C"][:, None]).sum(-1)
+    h = torch.where(again, 0, torch.sigmoid(a["lam"]) * h) + a["B"] * a["x"][..., None]
+    return h, (h * a["C"]).sum(-1)
 
 
 STEPS = {"gated": gated_step, "projected": gated_step, "restarting": restarting_step}
 
 
-def each_direction(program: str, scan: CpuScan, arrays: Mapping[str, Tensor], visits: Visits, tables: Tensor) -> list[Tensor]:
-    """What every direction writes, (B, R, its channels), step by step."""
+def each_direction(
+    program: str,
+    scan: CpuScan,
+    arrays: Mapping[str, Tensor],
+    visits: Visits,
+    tables: Tensor,
+    entry: Tensor | None = None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """What every direction writes, (B, R, its channels), step by step; its states at the end, (B, states, its channels)."""
     step, kernels, x = STEPS.get(program, selective_step), scan.kernels, arrays["x"]
-    image, outputs = torch.arange(x.shape[0]), []
+    image, outputs, finals = torch.arange(x.shape[0]), [], []
     for k, (first, count) in enumerate(kernels.channels(x.shape[-1])):
         own = slice(first, first + count)
         values = {}
         for of in kernels.parameters:
-            given = arrays[of.name]
+            given = arrays[of.name].repeat_interleave(of.every, -2)
             values[of.name] = given if of.shared else given[own] if kernels.split is not None else given[k]
         h = torch.zeros(x.shape[0], count, len(kernels.forward.states), dtype=x.dtype)
+        h = h if entry is None else entry[:, k, :, :count].transpose(1, 2)
         output = torch.zeros(x.shape[0], visits.rows, count, dtype=x.dtype)
         for t in range(visits.lengths[k]):
             for stream in kernels.streams:
                 if stream.route == TIME:
-                    values[stream.name] = arrays[stream.name][k, t].expand(x.shape[0], -1)
+                    values[stream.name] = arrays[stream.name][k, t].expand(x.shape[0], 1, -1)
                     continue
                 here = arrays[stream.name][image, tables[:, stream.route, k, t]]
-                here = here[:, k] if stream.per_direction or not stream.lanes else here
-                values[stream.name] = here[:, own] if stream.lanes else here
+                if stream.lanes:
+                    values[stream.name] = (here[:, k] if stream.per_direction else here)[:, own]
+                elif stream.uniform:
+                    values[stream.name] = here[:, [k]]
+                else:
+                    here = (here if kernels.split else here[:, k]).repeat_interleave(stream.every, 1)
+                    values[stream.name] = here[:, own] if kernels.split else here
             h, written = step(h, values)
             output = output.index_put((image, tables[:, kernels.output_route, k, t]), written, accumulate=True)
         outputs.append(output)
-    return outputs
+        finals.append(h.transpose(1, 2))
+    return outputs, finals
 
 
 def reference(
-    program: str, scan: CpuScan, arrays: Mapping[str, Tensor], grid: tuple[int, int], tables: Tensor | None = None
-) -> Tensor:
-    """The scan, step by step."""
+    program: str,
+    scan: CpuScan,
+    arrays: Mapping[str, Tensor],
+    grid: tuple[int, int],
+    tables: Tensor | None = None,
+    entry: Tensor | None = None,
+) -> tuple[Tensor, list[Tensor]]:
+    """The scan, step by step: its output and the final states."""
     visits, images = scan.traversal.at(grid), arrays["x"].shape[0]
     table = torch.from_numpy(visits.table)
     per_image = (table.expand(images, *table.shape) if tables is None else tables).long()
-    outputs = each_direction(program, scan, arrays, visits, per_image)
+    outputs, finals = each_direction(program, scan, arrays, visits, per_image, entry)
     if scan.kernels.stacked:
-        return torch.stack(outputs, 2)
+        return torch.stack(outputs, 2), finals
     if scan.kernels.split is not None:
-        return torch.cat(outputs, -1)
+        return torch.cat(outputs, -1), finals
     if program == "merged":
-        return (outputs[0] - outputs[1] * arrays["x"]) * torch.nn.functional.silu(arrays["z"]) / 2
-    return torch.stack(outputs).sum(0) / (len(outputs) if program == "mean" else 1)
+        return (outputs[0] - outputs[1] * arrays["x"]) * torch.nn.functional.silu(arrays["z"]) / 2, finals
+    return torch.stack(outputs).sum(0) / (len(outputs) if program == "mean" else 1), finals
 
 
 def run(
@@ -315,13 +379,17 @@ def expected(
     tables: Tensor | None = None,
 ) -> dict[str, Tensor]:
     leaves = {name: array.clone().requires_grad_() for name, array in arrays.items()}
-    output = reference(program, scan, leaves, grid, tables)
+    output, _ = reference(program, scan, leaves, grid, tables)
     if output.requires_grad:  # any step at all
         output.backward(gradient)
+    return {"y": output.detach()} | gradients(scan, leaves)
+
+
+def gradients(scan: CpuScan, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What autograd found; zero where an array may only decide branches."""
     constant = {stream.name for stream in scan.kernels.streams if stream.constant}
     grads = {name: leaf.grad for name, leaf in leaves.items() if name not in constant}
-    zero = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}  # it may only decide branches
-    return {"y": output.detach()} | {name: zero[name] if grad is None else grad for name, grad in grads.items()}
+    return {name: torch.zeros_like(leaves[name]) if grad is None else grad for name, grad in grads.items()}
 
 
 def single(arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -359,6 +427,7 @@ def test_output_and_every_gradient(program: str, images: int, channels: int) -> 
 @pytest.mark.parametrize("images, channels", [(1, 1), (3, 3), (2, 17)], ids=lambda n: str(n))
 def test_rows_routes_and_channels_of_every_kind(name: str, images: int, channels: int) -> None:
     case, scan = CASES[name], compiled_case(name)
+    channels = channels if case.unit < 16 else min(channels, 4)
     arrays = make_arrays(scan, images, (0, 0), channels * case.unit)
     gradient = make_gradient(scan, arrays)
     wanted = expected(case.program, scan, arrays, (0, 0), gradient)
@@ -390,15 +459,56 @@ def test_any_tables(rows: int, lengths: tuple[int, ...], seed: int, images: int)
     assert_close(run(scan, arrays, (0, 0), gradient), expected("cross", scan, arrays, (0, 0), gradient), 1e-13)
 
 
-@pytest.mark.parametrize("name", ["stacked", "routes", "restarts", "split"])
+@pytest.mark.parametrize("name", ["stacked", "routes", "restarts", "split", "units of 1, 2, 3", "units split"])
 def test_adding_from_zero_gives_the_bits_of_storing(name: str) -> None:
     scan, visits = compiled_case(name), CASES[name].visits
     assert visits.simple
     adding = on(scan, make_visits(visits.rows, *[[list(map(int, t)) for t in route] for route in visits.tables], kind=Adding))
-    arrays = single(make_arrays(scan, 2, (0, 0), 20))
+    arrays = single(make_arrays(scan, 2, (0, 0), 20 * CASES[name].unit))
     gradient = make_gradient(scan, arrays).float()
     stored, added = run(scan, arrays, (0, 0), gradient), run(adding, arrays, (0, 0), gradient)
     assert all(torch.equal(stored[name], added[name]) for name in stored)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_states_that_the_caller_gives_and_takes(name: str) -> None:
+    case, scan = CASES[name], compiled_case(name)
+    arrays = make_arrays(scan, 2, (0, 0), 3 * case.unit)
+    gradient, own = make_gradient(scan, arrays), [count for _, count in scan.kernels.channels(3 * case.unit)]
+    shape = (2, scan.kernels.directions, len(scan.kernels.forward.states), max(own))
+    generator = torch.Generator().manual_seed(2)
+    entry, d_final = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))
+    leaves = {n: array.clone().requires_grad_() for n, array in {**arrays, "entry": entry}.items()}
+    output, finals = reference(case.program, scan, leaves, (0, 0), entry=leaves["entry"])
+    reached = (output * gradient).sum() + sum((d_final[:, k, :, : own[k]] * final).sum() for k, final in enumerate(finals))
+    torch.as_tensor(reached).backward()
+    wanted = {"y": output.detach()} | gradients(scan, leaves)
+    cells = slice(0, case.visits.cells)
+    for dtype, tolerance in ((torch.float32, 3e-6), (torch.float64, 1e-13)):
+        given = {n: array.to(dtype) for n, array in arrays.items()}
+        final, d_entry = (torch.full(shape, 7.0, dtype=dtype) for _ in range(2))
+        y, saved = scan.forward(given, (0, 0), True, None, entry.to(dtype), final)
+        found = scan.backward(gradient.to(dtype), saved, given, (0, 0), None, d_final.to(dtype), d_entry)
+        for k, count in enumerate(own):
+            assert_close({"": final[:, k, :, :count]}, {"": finals[k].detach()}, tolerance)
+            assert (final[:, k, :, count:] == 7).all()
+            assert (d_entry[:, k, :, count:] == 7).all()
+            d_entry[:, k, :, count:] = 0
+        assert_close(found | {"y": y[:, cells], "entry": d_entry}, wanted | {"y": wanted["y"][:, cells]}, tolerance)
+
+
+def test_sums_over_units_of_whole_vectors_take_less_than_a_number_for_every_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    scan, made = compiled_case("units of 16, 32, 48"), list[int]()
+    arrays, make = single(make_arrays(scan, 2, (0, 0), 768)), run_c.empty
+
+    def counted(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        made.append(int(np.prod(shape)))
+        return make(shape, dtype)
+
+    monkeypatch.setattr(run_c, "empty", counted)
+    found = run(scan, arrays, (0, 0), make_gradient(scan, arrays).float())
+    widest = max(found[name].numel() * stream.every for stream in scan.kernels.streams if (name := stream.name) != "x")
+    assert max(made) < widest / 2
 
 
 def test_a_row_that_nobody_visits_is_zero() -> None:
@@ -436,7 +546,7 @@ def convolution() -> ScanKernels:
         parameters, (), states, reads,
         (*fresh, Let("b_p", "mul", ("b_w_0", "b_x")), Let("b_q", "mul", ("b_w_1", "b_one")),
          Let("b_r", "mul", ("b_w_2", "b_two")), Let("b_s", "add", ("b_p", "b_q")), Let("b_y", "add", ("b_s", "b_r"))),
-        advances, "b_y",
+        advances, "b_y", (0.0, 0.0),
     )  # fmt: skip
     backward = BackwardKernel(
         parameters, (), states, reads, fresh[:2], advances, states, "b_d_y", carries,
@@ -446,7 +556,7 @@ def convolution() -> ScanKernels:
          *(Let(f"b_g_{i}", "mul", ("b_d_y", value)) for i, value in enumerate(("b_x", "b_one", "b_two")))),
         (Advance("b_d_conv_1", "b_next_1"), Advance("b_d_conv_2", "b_next_2")), (Gradient(x, ("b_d_x",)),),
         tuple(Accumulate(f"b_total_{i}", f"b_g_{i}") for i in range(3)), (),
-        (ParameterGradient(weight, ("b_total_0", "b_total_1", "b_total_2")),),
+        (ParameterGradient(weight, ("b_total_0", "b_total_1", "b_total_2")),), (0, 1),
     )  # fmt: skip
     return ScanKernels("convolution", 2, forward, backward, 1.0, None, None)
 
@@ -472,12 +582,73 @@ def test_states_that_only_pass_on_start_anew() -> None:
     assert_close(found, {"y": output.detach(), "x": x.grad, "conv_weight": weight.grad}, 1e-13)
 
 
+def normalised() -> ScanKernels:
+    """m = max(m', f), h = exp(m' - m) h' + exp(f - m) x, y = h, by hand: m is a scale, so it starts low and has no gradient.
+
+    Three channels have one f.
+    """
+    x, f = Stream("x", 1, False), Stream("f", 3, True)
+    reads, states = (Access(x, ("b_x",)), Access(f, ("b_f",))), ("b_m", "b_h")
+    body = (
+        Let("b_new_m", "max", ("b_m", "b_f")), Let("b_back", "sub", ("b_m", "b_new_m")), Let("b_decay", "exp", ("b_back",)),
+        Let("b_up", "sub", ("b_f", "b_new_m")), Let("b_drive", "exp", ("b_up",)), Let("b_kept", "mul", ("b_decay", "b_h")),
+        Let("b_new", "mul", ("b_drive", "b_x")), Let("b_new_h", "add", ("b_kept", "b_new")),
+    )  # fmt: skip
+    advances = (Advance("b_m", "b_new_m"), Advance("b_h", "b_new_h"))
+    forward = ForwardKernel((), (), states, reads, body, advances, "b_new_h", (-1e30, 0.0))
+    backward = BackwardKernel(
+        (), (), states, reads, body, advances, ("b_decay", "b_drive"), "b_d_y", ("b_d_h",),
+        (Let("b_all", "add", ("b_d_y", "b_d_h")), Let("b_d_x", "mul", ("b_all", "b_drive")),
+         Let("b_d_f", "mul", ("b_d_x", "b_x")), Let("b_on", "mul", ("b_all", "b_decay"))),
+        (Advance("b_d_h", "b_on"),), (Gradient(x, ("b_d_x",)), Gradient(f, ("b_d_f",))), (), (), (), (1,),
+    )  # fmt: skip
+    return ScanKernels("normalised", 2, forward, backward, 1.0, None, None)
+
+
+@pytest.mark.parametrize("continued", [False, True], ids=["from the start", "continued"])
+def test_a_scale_has_no_gradient(continued: bool) -> None:
+    visits = make_visits(11, [list(range(10, -1, -1)), list(range(7))])
+    scan = CpuScan(normalised(), Fixed(visits), Schedule("table", "turns", 0, 4, 4))
+    arrays = make_arrays(scan, 2, (0, 0), 21)
+    x, f = (arrays[name].clone().requires_grad_() for name in ("x", "f"))
+    entry = torch.randn(2, 2, 2, 21, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
+    output, finals = torch.zeros(2, 11, 21, dtype=torch.float64), []
+    for k, table in enumerate(visits.tables[0]):
+        m, h = entry.detach()[:, k, 0] if continued else torch.full((2, 21), -1e30), entry[:, k, 1] * int(continued)
+        for row in map(int, table):
+            level = f[:, row, k].repeat_interleave(3, 1)[..., 0].reshape(2, 21)
+            new = torch.maximum(m, level.detach())
+            h = torch.exp(m - new) * h + torch.exp(level - new) * x[:, row]
+            m, output = new, output.index_add(1, torch.tensor([row]), h[:, None])
+        finals.append(torch.stack([m, h], 1))
+    gradient, final, d_entry = make_gradient(scan, arrays), torch.empty_like(entry), torch.full_like(entry, 7.0)
+    d_final = torch.randn(entry.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    wanted = torch.autograd.grad((output * gradient).sum() + (torch.stack(finals, 1) * d_final).sum(), [x, f, entry])
+    y, saved = scan.forward(arrays, (0, 0), True, None, entry.detach() if continued else None, final)
+    found = scan.backward(gradient, saved, arrays, (0, 0), None, d_final, d_entry if continued else None)
+    assert_close({"y": y, "final": final}, {"y": output.detach(), "final": torch.stack(finals, 1).detach()}, 1e-13)
+    assert_close(found, {"x": wanted[0], "f": wanted[1]}, 1e-13)
+    assert (d_entry[:, :, 0] == 7).all()
+    assert not continued or torch.allclose(d_entry[:, :, 1], wanted[2][:, :, 1], rtol=1e-13, atol=1e-13)
+
+
 @pytest.mark.parametrize("grid", [(1, 1), (1, 7), (4, 1), (2, 2), (7, 11)], ids=lambda g: f"H{g[0]}-W{g[1]}")
 def test_any_size_runs_the_same_code(grid: tuple[int, int]) -> None:
     scan = compiled("cross")
     arrays = make_arrays(scan, 1, grid, 5)
     gradient = torch.ones(1, grid[0] * grid[1], 5, dtype=torch.float64)
     assert_close(run(scan, arrays, grid, gradient), expected("cross", scan, arrays, grid, gradient), 1e-13)
+
+
+@pytest.mark.parametrize("lanes", [4, 8])
+@pytest.mark.parametrize("name", ["units of 1, 2, 3", "units of 8, 24, 64", "units split uneven"])
+def test_units_in_other_vector_widths(name: str, lanes: int) -> None:
+    case, scan = CASES[name], compiled_case(name, lanes)
+    arrays = make_arrays(scan, 1, (0, 0), 3 * case.unit)
+    gradient = make_gradient(scan, arrays)
+    wanted = expected(case.program, scan, arrays, (0, 0), gradient)
+    assert_close(run(scan, single(arrays), (0, 0), gradient.float()), wanted, 3e-6)
+    assert_close(run(scan, arrays, (0, 0), gradient), wanted, 1e-13)
 
 
 @pytest.mark.parametrize("lanes", [4, 8])
@@ -503,7 +674,7 @@ def test_batch_zero_has_empty_outputs_and_zero_parameter_gradients() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_batch_zero_of_every_kind(name: str) -> None:
     scan = compiled_case(name)
-    arrays = make_arrays(scan, 0, (0, 0), 4)
+    arrays = make_arrays(scan, 0, (0, 0), 4 * CASES[name].unit)
     found = run(scan, arrays, (0, 0), make_gradient(scan, arrays))
     constant = {stream.name for stream in scan.kernels.streams if stream.constant}
     assert {n: value.shape for n, value in found.items() if n != "y"} == {
@@ -527,9 +698,12 @@ def test_same_bits_on_a_second_run_and_on_any_number_of_threads(program: str) ->
     assert_same_on_any_number_of_threads(scan, grid, (1, 2, 5, 2))
 
 
-@pytest.mark.parametrize("name", ["routes uneven", "merged", "restarts", "split uneven", "stacked uneven"])
+@pytest.mark.parametrize(
+    "name", ["routes uneven", "merged", "restarts", "split uneven", "stacked uneven", "units uneven", "columns uneven"]
+)
 def test_same_bits_of_every_kind(name: str) -> None:
-    assert_same_on_any_number_of_threads(compiled_case(name), (0, 0), (1, 3))
+    unit = CASES[name].unit
+    assert_same_on_any_number_of_threads(compiled_case(name), (0, 0), (1, 3), -(-200 // unit) * unit)
 
 
 def test_rows_visited_many_times_add_up_in_time_order() -> None:
@@ -631,8 +805,25 @@ def test_states_that_wait_for_no_long_function_hold_nothing_back() -> None:
 
 
 def test_arrays_have_names_of_their_own() -> None:
-    names = ["x", "y", "d_x", "table", "lengths", "states", "sums", "partials", "restart", "restart.", "restart_"]
-    files = {f"p_{name}" for name in ("y", "d_y", "table", "lengths", "states", "sums", "partials", "d_partials")}
+    names = [
+        "x",
+        "y",
+        "d_x",
+        "table",
+        "lengths",
+        "states",
+        "sums",
+        "partials",
+        "entry",
+        "final",
+        "sums_64",
+        "sums_64_",
+        "restart",
+        "restart.",
+        "restart_",
+    ]
+    own = ("y", "d_y", "table", "lengths", "states", "sums", "partials", "d_partials", "entry", "d_entry", "final", "d_final")
+    files = {f"p_{name}" for name in (*own, "sums_64_")}
     made = [*map(pointer, names), *map(gradient_pointer, names)]
     assert len({*made, *files}) == len(made) + len(files)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scanlang.codegen.cpu.build_c import load_c
 from scanlang.codegen.cpu.c_math import Computing, prelude
 
-NAMES = ("exp", "log", "log1p", "tanh", "erf", "sqrt", "abs")
+NAMES = ("exp", "expm1", "log", "log1p", "tanh", "erf", "sqrt", "abs")
 Values = NDArray[np.float32] | NDArray[np.float64]
 
 
@@ -50,7 +50,8 @@ def grid(low: float, high: float, count: int) -> NDArray[np.float64]:
 
 
 RANGES = [
-    ("exp", -87.3, 88.7, 2), ("exp", -1, 1, 2), ("log", 1e-37, 3e38, 2), ("log", 0.5, 2, 2),
+    ("exp", -87.3, 88.7, 2), ("exp", -1, 1, 2), ("expm1", -87.3, 88.7, 3), ("expm1", -1, 1, 3), ("expm1", -1e-6, 1e-6, 2),
+    ("log", 1e-37, 3e38, 2), ("log", 0.5, 2, 2),
     ("log1p", -0.999999, 2, 2), ("log1p", -1e-6, 1e-6, 2), ("log1p", 0, 3e38, 2),
     ("tanh", -12, 12, 4), ("tanh", -1e-6, 1e-6, 4), ("erf", -5, 5, 4), ("sqrt", 0, 1e30, 1),
 ]  # fmt: skip
@@ -68,7 +69,8 @@ def test_float32_against_float64(name: str, low: float, high: float, most: float
 
 @pytest.mark.parametrize("lanes", [0, 4], ids=["native", "narrow"])
 @pytest.mark.parametrize(
-    "name, low, high", [("exp", -707.0, 709.0), ("exp", -1, 1), ("log", 1e-300, 1e300), ("log", 0.5, 2),
+    "name, low, high", [("exp", -707.0, 709.0), ("exp", -1, 1), ("expm1", -707.0, 709.0), ("expm1", -1, 1),
+                        ("expm1", -1e-9, 1e-9), ("log", 1e-300, 1e300), ("log", 0.5, 2),
                         ("log1p", -0.999999, 2), ("log1p", 1e-9, 1e30), ("tanh", -20, 20), ("tanh", -1, 1)],
 )  # fmt: skip
 def test_float64_against_mpmath(name: str, low: float, high: float, lanes: int) -> None:
@@ -84,6 +86,8 @@ def test_float64_against_mpmath(name: str, low: float, high: float, lanes: int) 
 @pytest.mark.parametrize(
     "name, at, wanted",
     [("exp", 0.0, 1.0), ("exp", math.inf, math.inf), ("exp", -math.inf, 0.0), ("exp", 1e30, math.inf), ("exp", -1e30, 0.0),
+     ("expm1", 0.0, 0.0), ("expm1", math.inf, math.inf), ("expm1", -math.inf, -1.0), ("expm1", 1e30, math.inf),
+     ("expm1", -1e30, -1.0), ("expm1", -100.0, -1.0), ("expm1", 2.0**-100, 2.0**-100),
      ("log", 0.0, -math.inf), ("log", math.inf, math.inf), ("log", -1.0, math.nan), ("log", 1.0, 0.0),
      ("log1p", -1.0, -math.inf), ("log1p", -2.0, math.nan), ("log1p", math.inf, math.inf), ("log1p", 0.0, 0.0),
      ("tanh", math.inf, 1.0), ("tanh", -math.inf, -1.0), ("tanh", 0.0, 0.0), ("abs", -math.inf, math.inf),

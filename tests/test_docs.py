@@ -6,27 +6,33 @@ What the word after a fence means:
     error                the whole message of the program above
     steps                orders, and `ranks(3, 4)` of each, a dot where that is -1
     python run           runs after the ones above it, in a folder with the named programs; with `>>>` the answers are compared
+    console run          commands behind `$` (`scanlang …`, `cat …`), run in that folder, and all that they print
     grammar              accepts the texts that the parser accepts
-A fence of another word, or of none, is a fragment. `python tests/test_docs.py` writes messages and steps anew, to be read in
-the diff.
+A fence of another word, or of none, is a fragment. `python tests/test_docs.py` writes messages, steps and what commands print
+anew, to be read in the diff.
 """
 
 from __future__ import annotations
 
 import doctest
+import os
 import re
+import shlex
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from lark import Lark
 from lark.exceptions import UnexpectedInput
 from syntax_checks import WHOLE
 
 import scanlang
 from scanlang.check.expressions import RECURRENCE, UNARY
+from scanlang.cli import main
 from scanlang.diagnostics import ScanError
 from scanlang.limits import LIMITS
 from scanlang.source import Source
@@ -91,12 +97,16 @@ def is_wrong(program: Block) -> bool:
     return re.fullmatch(r"S[0-9]{3}", program.name) is not None
 
 
+def write_programs(folder: Path) -> None:
+    for program in of_kind("scan"):
+        if program.name.endswith(".scan"):
+            (folder / program.name).write_text(program.text, encoding="utf-8")
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for program in of_kind("scan"):
-        if program.name.endswith(".scan"):
-            (tmp_path / program.name).write_text(program.text, encoding="utf-8")
+    write_programs(tmp_path)
     return tmp_path
 
 
@@ -161,6 +171,26 @@ def table_text(orders: list[str]) -> str:
 @pytest.mark.parametrize("table", of_kind("steps"), ids=str)
 def test_steps_are_the_ranks(table: Block) -> None:
     assert table.text == table_text(orders_in(table)), "python tests/test_docs.py"
+
+
+def console_text(console: Block) -> str:
+    """The commands, and what each prints."""
+    commands = [line for line in console.text.splitlines() if line.startswith("$ ")]
+    return "".join(f"{command}\n{printed(*shlex.split(command)[1:])}" for command in commands)
+
+
+def printed(name: str, *arguments: str) -> str:
+    if name == "cat":
+        return "".join(Path(argument).read_text(encoding="utf-8") for argument in arguments)
+    assert name == "scanlang"
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("console", [block for block in of_kind("console") if block.name == "run"], ids=str)
+def test_command_prints_what_is_said(console: Block, folder: Path) -> None:
+    assert console.text == console_text(console), "python tests/test_docs.py"
 
 
 INLINE = sorted(set(re.findall(r"`((?:order o|walk) [^`]*)`", LANGUAGE.read_text(encoding="utf-8"))))
@@ -256,12 +286,25 @@ def test_grammar_accepts_what_the_parser_accepts() -> None:
     assert {there for _, there, _ in answers} == {True, False}
 
 
+def text_of(block: Block) -> str:
+    """What a block should say."""
+    if block.kind == "steps":
+        return table_text(orders_in(block))
+    if block.kind == "error":
+        return message_text(block)
+    return console_text(block) if (block.kind, block.name) == ("console", "run") else block.text
+
+
+def write_anew(document: Path) -> None:
+    lines = document.read_text(encoding="utf-8").splitlines(keepends=True)
+    for block in reversed(list(blocks_of(document))):
+        lines[block.line : block.line + block.text.count("\n")] = [text_of(block)]
+    document.write_text("".join(lines), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    for path in DOCUMENTS:
-        before = after = path.read_text(encoding="utf-8")
-        for block in blocks_of(path):
-            if block.kind in ("steps", "error"):
-                now = table_text(orders_in(block)) if block.kind == "steps" else message_text(block)
-                after = after.replace(block.text, now)
-        if after != before:
-            path.write_text(after, encoding="utf-8")
+    with tempfile.TemporaryDirectory() as temporary:
+        os.chdir(temporary)
+        write_programs(Path(temporary))
+        for document in DOCUMENTS:
+            write_anew(document)

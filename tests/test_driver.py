@@ -186,8 +186,35 @@ def test_layers_axes_and_splits_have_sizes_of_their_own(tmp_path: Path) -> None:
         report_of("directions raster, columns channels split 3, 4", tmp_path, channels=96)
 
 
+HEADS = """grid h, w recurrence gated(state n, head p) {{ input x[p], a shared B[n], C[n] per 2 units
+h[n, p] = sigmoid(a) * h[n, p] + B[n] * x[p]  y[p] = sum(n: C[n] * h[n, p]) }}
+scan heads(dim, head = 20) {{ {clauses}  recur gated(state = 4, head = head)  project a, B, C from x }}"""
+
+
+def test_channels_are_whole_heads_and_groups(tmp_path: Path) -> None:
+    report, _ = report_of("directions raster, columns", tmp_path, HEADS, channels=None)
+    assert (report["channels"], report["sizes"]) == (120, {"state": 4, "head": 20})
+    # x and y, and for each direction `a` for 6 heads, and B and C of 4 entries for 3 groups
+    assert report["forward"]["ideal"] == 5 * 6 * 4 * (120 + 120 + 2 * (6 + 2 * 3 * 4))
+    compile_to_folder(tmp_path / "tested.scan", tmp_path / "out", emits=["kernels"])
+    assert "B (one for 40 channels)" in (tmp_path / "out" / "heads_cpu.kernels.txt").read_text()
+    with pytest.raises(scanlang.ScanError, match="the 100 channels do not divide into groups of 2 heads of 20 channels"):
+        report_of("directions raster, columns", tmp_path, HEADS, channels=100)
+
+
 def test_traffic_is_never_less_than_what_must_be_moved(tmp_path: Path) -> None:
     for clauses in ("directions dilate(raster, 2), padded, vim channels split 1, 2, 1", "directions vim, padded merge concat"):
         report, _ = report_of(f"{clauses} conv 3 uncovered = 0", tmp_path)
         for part in ("forward", "backward"):
             assert report[part]["moved"] >= report[part]["ideal"] > 0
+
+
+def test_the_report_says_what_is_kept(tmp_path: Path) -> None:
+    compile_to_folder(CROSS, tmp_path, size=(8, 6), channels=32, emits=["report"])
+    text, keep = (tmp_path / "report.txt").read_text(), json.loads((tmp_path / "report.json").read_text())["keep"]
+    assert "saved     the states every 64 steps, 0.5 kB per image; from them the forward is run again,\n" in text
+    assert "kept      of each such step h_0, exp_1, dt, exp_2: 16 bytes a channel\n" in text
+    assert keep["saved_bytes"] == 4 * 32 * 4
+    assert keep["all_bytes"] == 4 * 48 * 32 * 16
+    assert keep["run_again"]["transcendental"] == 3
+    assert keep["again"]["transcendental"] == 0

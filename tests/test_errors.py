@@ -93,6 +93,12 @@ PROVOKED: dict[str, Callable[[Path], object]] = {
     "S510_channels": lambda case: call(case, g=lambda value: value.repeat(1, 1, 2)),
     "S510_shape": lambda case: call(case, g=lambda value: value[..., :3]),
     "S511_beyond_list": lambda case: scanlang.compile(load(case), layer=2),
+    "S512_heads": lambda case: scanlang.Scan2d(load(case), channels=10, head=4),
+    "S512_groups": lambda case: scanlang.Scan2d(load(case), channels=12, head=4),
+    "S512_split": lambda case: scanlang.Scan2d(load(case), channels=12, head=4),
+    "S513_two_states": lambda case: call(case, h0=torch.zeros(1, 2, 4, 2)),
+    "S514_unknown": lambda case: call(case, h0={"H": torch.zeros(1, 2, 4, 2)}),
+    "S515_scale": lambda case: call(case, h0={"b": torch.zeros(1, 2, 4)}),
     "S520_misspelt": lambda case: scanlang.load("std.vmanba"),
     "S511_negative": lambda case: scanlang.Scan2d(load(case), channels=4, layer=-1),
 }

@@ -11,11 +11,12 @@ from pathlib import Path
 import bench_cpu
 import bench_gpu
 import demo
+import own_recurrence
 import pytest
 import torch
 import unfused
 from click.testing import CliRunner
-from common import measure, photograph, receptive_field
+from common import measure, photograph, receptive_field, recurrences
 from common.progress import Progress
 
 import scanlang
@@ -50,6 +51,22 @@ def test_script_has_main(path: Path) -> None:
     assert Path(str(module.__file__)) == path
     assert callable(module.main)
     assert module.__doc__
+
+
+def test_own_recurrence_is_checked_and_learns() -> None:
+    program = scanlang.load(own_recurrence.PROGRAM)
+    own_recurrence.check(program)
+    losses = own_recurrence.train(program, steps=25)
+    assert losses[-1] < losses[0] / 2
+
+
+def test_the_task_is_to_remember() -> None:
+    maps, wanted = own_recurrence.task(3, 4, 5, torch.Generator().manual_seed(1))
+    for image, answers in zip(maps.flatten(1, 2), wanted.flatten(1), strict=True):
+        last = torch.tensor(0.0)
+        for (number, mark), answer in zip(image, answers, strict=True):
+            last = number if mark else last
+            assert answer == last
 
 
 def test_unfused_pipeline_is_the_same_scan(cross: scanlang.Scan2d) -> None:
@@ -182,6 +199,28 @@ def test_gpu_measurements_run_with_all_gradients(monkeypatch: pytest.MonkeyPatch
     assert not seen[0].requires_grad
     assert len(seen[1]) == {"core": 8, "layer": 6, "unfused": 6}[kind]
     assert all(bool(gradient.isfinite().all()) for gradient in seen[1])
+
+
+@pytest.mark.parametrize("name", ["rec-s6-stage1", "rec-mlstm-stage1", "rec-gated-stage1"])
+def test_gpu_measurements_of_recurrences_run(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    seen: list[object] = []
+    for attribute, value in {"DEVICE": "cpu", "BATCH": 1, "GRID": (2, 3)}.items():
+        monkeypatch.setattr(recurrences, attribute, value)
+    monkeypatch.setattr(recurrences, "median_cuda", lambda run: (seen.append(run()), (2.0, 1.0, 3.0))[1])
+    for each in (recurrences.module_of, recurrences.kernels_of):
+        each.cache_clear()
+    measured = bench_gpu.measurements()
+    forward, both = measured[f"{name}-forward"](), measured[f"{name}-both"]()
+    assert seen[0].shape == (1, 2, 3, 96)  # type: ignore[attr-defined]
+    assert all(bool(gradient.isfinite().all()) for gradient in seen[1])  # type: ignore[attr-defined]
+    assert forward.bytes < both.bytes
+    if name == "rec-s6-stage1":
+        maps = 2 * 96 + 4 * (6 + 16 + 16)
+        assert (forward.bytes, forward.special) == (2 * 6 * maps, 6 * 96 * 4 * 18)
+    if name == "rec-mlstm-stage1":  # three heads: softplus of the gate, two weights, and the floor of the denominator
+        assert forward.special == 6 * 3 * 4 * 5
+    for each in (recurrences.module_of, recurrences.kernels_of):
+        each.cache_clear()
 
 
 def test_rows_are_chosen_by_pattern() -> None:

@@ -10,7 +10,7 @@ from operator_checks import operator
 
 import scanlang
 from scanlang.codegen.gpu.addressing import addressing
-from scanlang.codegen.gpu.choose_gpu_schedule import PROGRAMS, choose_gpu_schedule
+from scanlang.codegen.gpu.choose_gpu_schedule import PROGRAMS, choose_gpu_schedule, registers, sequential_schedule
 from scanlang.codegen.gpu.triton_layout import Layout, Shape, argument_name
 from scanlang.codegen.kernel import TIME, ScanKernels
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
@@ -133,6 +133,53 @@ def test_long_arrays_along_time_are_wide() -> None:
     along = rerouted(kernels, {"low": TIME})
     assert not layout_of(along, traversal, (2**9, 2**9), 8).wide
     assert layout_of(along, traversal, (2**15, 2**15), 1).wide
+
+
+KEYS = """recurrence keys(state n, head p) {
+  input v[p], q[n], k[n]
+  param gamma
+  S[n, p] = gamma * S[n, p] + k[n] * v[p]
+  y[p]    = sum(n: q[n] * S[n, p])
+}
+grid h, w scan s(dim) { input v, q, k  directions raster  recur keys(state = 16, head = HEAD) }"""
+
+
+def of_heads(head: int, state: int = 16) -> tuple[ScanKernels, Traversal]:
+    graph = scanlang.loads(KEYS.replace("HEAD", str(head))).operator_graph("s")
+    return lower_to_kernels(graph, {"state": state, "head": head}), graph.traversal
+
+
+@pytest.mark.parametrize("head, scalar", [(32, True), (64, True), (48, False), (16, False)])
+def test_what_a_program_reads_one_value_of(head: int, scalar: bool) -> None:
+    """A unit that is made of whole blocks of lanes: its gradients lie side by side with those of other such streams."""
+    layout = layout_of(*of_heads(head), (8, 6), channels=3 * 64)
+    assert [stream.name for stream in layout.scalar_streams] == (["q", "k"] if scalar else [])
+    assert [stream.name for stream in layout.spread_streams] == ([] if scalar else ["q", "k"])
+    arguments = [argument.name for argument in layout.entries[1].arguments]
+    assert ("sums" in arguments) == scalar
+    assert ("g_q" in arguments) != scalar
+
+
+def test_gradients_of_lanes_beyond_32_bits_are_wide() -> None:
+    """They are wider than what is read: a number for every lane."""
+    side = 2**10
+    assert not layout_of(*of_heads(64), (side, side), channels=64).wide
+    assert layout_of(*of_heads(16), (2 * side, side), channels=64).wide
+
+
+def test_states_at_the_ends_are_arguments_where_they_are_asked_for() -> None:
+    layout = layout_of(*of_heads(32), (8, 6))
+    both = replace(layout, shape=replace(layout.shape, entry=True, final=True))
+    for plain, asked in zip(layout.entries[:2], both.entries[:2], strict=True):
+        assert {a.name for a in asked.arguments} - {a.name for a in plain.arguments} == {"entry", "final"}
+
+
+@pytest.mark.parametrize("state, chunks", [(4, (8, 4)), (16, (8, 2)), (32, (8, 1)), (128, (8, 1))])
+def test_many_states_leave_room_for_few_steps(state: int, chunks: tuple[int, int]) -> None:
+    kernels, traversal = of_heads(32, state)
+    schedule = sequential_schedule(kernels, traversal, Shape((8, 16), 64, ()), 1)
+    assert (schedule.chunk, schedule.backward_chunk) == chunks
+    assert registers(kernels.backward, 1) < registers(kernels.backward, 2) < registers(kernels.backward, 4)
 
 
 def test_names_of_arguments_never_meet() -> None:

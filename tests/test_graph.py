@@ -103,7 +103,7 @@ def test_the_operator_takes_projected_maps_as_inputs() -> None:
     graph = cut_projections(rewrite(graph_of("directions raster, columns project low, B, C from x")))
     assert not counts(graph)[Project]
     assert not counts(graph)[Pick]
-    assert graph.inputs()["B"] == Input("B", "shared", ("n",), per_direction=True)
+    assert graph.inputs()["B"] == Input("B", "shared", ("n",), per_direction=True, per="all")
     assert set(graph.inputs()) == {"x", "low", "B", "C"}
 
 
@@ -144,9 +144,7 @@ def test_values_are_folded_and_shown() -> None:
     (update,) = step.states
     assert update.decay == Constant(0.5)
     assert update.drive == Apply("mul", (Read("x"), Read("B", ("n",))))
-    assert step.body[-1] == Assign(
-        "y", (), Apply("sub", (Total("n", Read("h", ("n",))), Apply("neg", (Read("x"),)))), step.body[-1].span
-    )
+    assert step.body[-1] == Assign("y", (), Apply("add", (Total("n", Read("h", ("n",))), Read("x"))), step.body[-1].span)
 
 
 def test_a_graph_reads_as_text() -> None:
@@ -239,7 +237,7 @@ def test_states_start_anew_where_an_operand_says_so() -> None:
     assert lines[0] == "conv.0 = conv_bias + conv_weight.1 * x + conv_weight.0 * where(restart. > 0.5, 0, conv.1')"
     assert lines[2] == "conv.1 = x"
     assert lines[5] == "h[n] = where(restart. > 0.5, 0, sigmoid(in.0[n])) * h'[n] + u * K[n]"
-    assert graph.step.operands[-1] == Operand("restart.", "shared", (), graph.step.operands[-1].span, constant=True)
+    assert graph.step.operands[-1] == Operand("restart.", "shared", (), graph.step.operands[-1].span, constant=True, per="all")
     assert graph.stream_routes == {"restart.": TIME}
     assert graph.restarts
 

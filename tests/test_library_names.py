@@ -46,3 +46,17 @@ def test_what_is_a_file_that_is_missing(name: str) -> None:
 def test_the_comment_that_a_program_opens_with() -> None:
     assert opening_comment(Source("a", "\n# one\n#  two\n\n# three\ngrid h, w")) == ("one", "two")
     assert opening_comment(Source("a", "grid h, w  # none")) == ()
+
+
+@pytest.mark.parametrize("grid", ["l", "h, w", "t, h, w", "s, t, h, w"])
+def test_a_recurrence_comes_to_a_program_on_any_grid(grid: str) -> None:
+    """The scans beside it come along on two axes only; the file's own scan needs no name."""
+    scan = "scan mine(dim) { directions raster  recur ssd(state = 2, head = 2)  project dt, B, C from x }"
+    program = scanlang.loads(f"import std.ssd\ngrid {grid}\n{scan}")
+    assert program.scan_name() == "mine"
+    assert ("ssd2d" in program.scans) == (grid == "h, w")
+
+
+def test_orders_do_not() -> None:
+    with pytest.raises(scanlang.ScanError, match="S151"):
+        scanlang.loads("import std.v2m\ngrid t, h, w\norder o = walk t, h, w")

@@ -53,6 +53,13 @@ def test_sizes_of_a_module(channels: int, sizes: dict[str, int], words: str) -> 
         (lambda: CORE(X.to("meta")), "argument `x` is on meta"),
         (lambda: CORE(X, x=X), "a second x"),
         (lambda: CORE.op(X, X), "without a name"),
+        (lambda: CORE(X, h0="h"), "argument `h0` is a str"),
+        (lambda: CORE(X, h0={"h": None}), r"argument `h0\['h'\]` is a NoneType"),
+        (lambda: CORE(X, h0={1: X}), "has no state `1`"),
+        (lambda: CORE(X, h0=torch.zeros(1, 2, 4, 2).int()), "is int32"),
+        (lambda: CORE(X, h0=torch.zeros(1, 2, 4, 2, device="meta")), "is on meta"),
+        (lambda: CORE(X, h0=torch.zeros(1, 4, 2, 2)), r"must be \(B, K, C, state\) = \(1, 2, 4, 2\)"),
+        (lambda: CORE(X, return_states=True), "does not know `return_states`"),
     ],
 )
 def test_arguments_of_a_call(call: Callable[[], object], words: str) -> None:

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
+from module_checks import check_module, core_and_call, made_and_call
 from operator_checks import operator, program, through
 from operator_programs import EXAMPLES, FILES, MODULE_TEXTS
 from torch import Tensor
@@ -21,8 +22,10 @@ from torch import Tensor
 import scanlang
 from scanlang.codegen.executable import Saved
 from scanlang.codegen.kernel import TIME
+from scanlang.codegen.module_sizes import formal_sizes, index_sizes
 from scanlang.codegen.run_torch import TorchScan
 from scanlang.testing import assert_close, grids, programs, reference
+from scanlang.testing.tensors import fewest_channels
 
 
 def core_of(clauses: str, channels: int = 6, **sizes: int) -> scanlang.Scan2d:
@@ -143,50 +146,9 @@ def test_several_projections_and_projected_channels() -> None:
     assert_close("the output", core(z=maps["z"], u=maps["u"]), expected, 1e-10)
 
 
-def core_and_call(name: str) -> tuple[scanlang.Scan2d, dict[str, Tensor]]:
-    return made_and_call(program(name), (5, 4), channels=4)
-
-
-def made_and_call(
-    loaded: scanlang.Program, grid: tuple[int, ...], channels: int, **sizes: int
-) -> tuple[scanlang.Scan2d, dict[str, Tensor]]:
-    """A module in float64, weights that are 0 or 1 at first made something else, and what it is called with."""
-    torch.manual_seed(7)
-    core = scanlang.Scan2d(loaded, channels=channels, **sizes).double()
-    for parameter in core.parameters():
-        torch.nn.init.uniform_(parameter, -1, 1)
-    counts = dict(core.op.graph.traversal.at(grid).tokens)
-    shapes = core._signature.shapes(grid, 2, channels, core._labels, counts)
-    orders = {argument.name for argument in core._signature.orders}
-    given = {n: torch.rand(shape, dtype=torch.float64) * 2 - 1 for n, shape in shapes.items() if n not in orders}
-    cells = math.prod(grid)
-    return core, {**given, **{n: torch.stack([torch.randperm(cells), torch.randperm(cells)]) for n in orders}}
-
-
 @pytest.mark.parametrize("name", MODULE_TEXTS)
 def test_modules_match_the_reference(name: str) -> None:
     check_module(program(name), *core_and_call(name))
-
-
-def check_module(loaded: scanlang.Program, core: scanlang.Scan2d, given: dict[str, Tensor]) -> None:
-    """Outputs, tokens, and the gradients of inputs and of all that is learned."""
-    inputs = {key: value.requires_grad_() for key, value in given.items() if value.is_floating_point()}
-    own = dict(core.named_parameters(recurse=False))
-    positional = [given[key] for key in core.scan.inputs]
-    got = core(*positional, **{key: value for key, value in given.items() if key not in core.scan.inputs})
-    want = reference(loaded, None, **given, **own, **dict(core.named_children()))
-    ours, theirs = (made if isinstance(made, tuple) else (made,) for made in (got, want))
-    leaves = {**inputs, **dict(core.named_parameters())}
-    cotangents = [torch.randn_like(part) for part in theirs]
-    for part, exactly in zip(ours, theirs, strict=True):
-        assert part.is_contiguous()
-        assert_close("the output", part, exactly, 1e-11)
-    gradients, wanted = (
-        torch.autograd.grad(made, list(leaves.values()), cotangents, materialize_grads=True, allow_unused=True)
-        for made in (ours, theirs)
-    )
-    for key, mine, exactly in zip(leaves, gradients, wanted, strict=True):
-        assert_close(f"the gradient of {key}", mine, exactly, 1e-9)
 
 
 @settings(max_examples=8)
@@ -207,7 +169,9 @@ def check_random_module(text: str, grid: tuple[int, int], unit: int) -> None:
     scan = loaded.checked.scans[loaded.scan_name(None)]
     defaults = {formal.label for formal in scan.formals if formal.default is not None}
     sizes = {formal.label: 2 for formal in scan.formals[1:] if formal.label not in defaults}
-    check_module(loaded, *made_and_call(loaded, grid, unit * sum(scan.split or (1,)), **sizes))
+    known = index_sizes(scan, formal_sizes(scan, 1, sizes))
+    channels = unit * fewest_channels(scanlang.compile(loaded), known)
+    check_module(loaded, *made_and_call(loaded, grid, channels, **sizes))
 
 
 @pytest.mark.parametrize("name", ["conv-along", "split-conv", "pads-conv", "tokens", "given", "mean-of-cells"])
@@ -222,26 +186,25 @@ def test_modules_compile_without_a_break(name: str) -> None:
 class Careless(TorchScan):
     """Leaves NaN in the pads that nobody visits, as an executable may."""
 
-    def forward(self, arrays: Any, grid: Any, save: bool, tables: Tensor | None = None) -> tuple[Tensor, Saved]:
-        result, saved = super().forward(arrays, grid, save, tables)
-        self.spoil(result, grid, self.kernels.output_route, self.kernels.stacked, True)
+    def forward(self, arrays: Any, grid: Any, *rest: Any) -> tuple[Tensor, Saved]:
+        result, saved = super().forward(arrays, grid, *rest)
+        self.spoil(result, grid, self.kernels.output_route, self.kernels.stacked)
         return result, saved
 
-    def backward(self, gradient: Tensor, saved: Saved, arrays: Any, grid: Any, tables: Any = None) -> dict[str, Tensor]:
-        found = super().backward(gradient, saved, arrays, grid, tables)
+    def backward(self, gradient: Tensor, saved: Saved, arrays: Any, grid: Any, *rest: Any) -> dict[str, Tensor]:
+        found = super().backward(gradient, saved, arrays, grid, *rest)
         for stream in self.kernels.streams:
             if stream.route != TIME:
-                own = stream.per_direction or not stream.lanes
-                self.spoil(found[stream.name], grid, stream.route, own, stream.lanes)
+                self.spoil(found[stream.name], grid, stream.route, stream.per_direction or stream.uniform)
         return found
 
-    def spoil(self, array: Tensor, grid: Any, route: int, own: bool, lanes: bool) -> None:
-        visits, channels = self.traversal.at(grid), self.kernels.channels(array.shape[-1])
+    def spoil(self, array: Tensor, grid: Any, route: int, own: bool) -> None:
+        """`own`: every direction has a map of its own; else its own channels of one, or of their units."""
+        visits, entries = self.traversal.at(grid), self.kernels.channels(array.shape[2])
         common = not own and self.kernels.split is None
         everywhere = np.concatenate(visits.tables[route])
         for k, rows in enumerate(visits.tables[route]):
-            first, count = channels[k] if lanes and not own else (0, array.shape[-1])
-            part = array[:, :, k] if own else array[..., first : first + count]
+            part = array[:, :, k] if own else array[:, :, entries[k][0] : sum(entries[k])]
             unvisited = np.setdiff1d(np.arange(visits.rows - visits.pads, visits.rows), everywhere if common else rows)
             part[:, unvisited] = math.nan
 

@@ -259,8 +259,8 @@ def test_nothing_is_saved_without_gradients() -> None:
         op(**dict(zip(op.arguments, tensors, strict=True)))
     assert saved
     called = call(op, dict(zip(op.arguments, tensors, strict=True)))
-    _, states, partials = op.torch_op(*called.tensors, grid=list(called.grid), save=False)
-    assert states.numel() == partials.numel() == 0
+    _, states, partials, last = op.torch_op(*called.tensors, None, grid=list(called.grid), save=False)
+    assert states.numel() == partials.numel() == last.numel() == 0
 
 
 class Calls(TorchDispatchMode):
@@ -337,7 +337,7 @@ def test_saved_state_is_a_fraction_of_the_features() -> None:
     op = operator("one-direction")
     tensors = draw_inputs(op, (64, 64), batch=1)
     called = call(op, tensors)
-    _, states, _ = op.torch_op(*called.tensors, grid=list(called.grid), save=True)
+    _, states, *_ = op.torch_op(*called.tensors, None, grid=list(called.grid), save=True)
     every_step = tensors["x"].numel() * 2
     assert 0 < states.numel() <= every_step / 4
 

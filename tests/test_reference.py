@@ -25,10 +25,11 @@ from operator_checks import operator, program
 from operator_programs import PROGRAMS
 
 import scanlang
+from scanlang.check.program import StateUpdate
 from scanlang.graph.interpret import interpret
 from scanlang.source import Source
 from scanlang.syntax.build import build_syntax
-from scanlang.syntax.nodes import Equation, RecurrenceDefinition
+from scanlang.syntax.nodes import Equation, Expr, RecurrenceDefinition
 from scanlang.syntax.parse import parse_text
 from scanlang.testing import draw_inputs, grids, inputs, programs, recurrences, reference
 from scanlang.testing.reference_values import evaluate
@@ -183,7 +184,7 @@ def test_an_image_has_its_own_order() -> None:
 @settings(max_examples=60)
 @given(recurrences(), st.integers(0, 2**16))
 def test_the_split_of_an_update_is_the_update(text: str, seed: int) -> None:
-    """`decay * h + drive` equals the right-hand side as it was written, for any old value of the state."""
+    """`decay * h + drive` equals the right-hand side as it was written, for any old values."""
     source = Source("any.scan", text)
     (definition,) = build_syntax(parse_text(source), source).items
     assert isinstance(definition, RecurrenceDefinition)
@@ -193,15 +194,21 @@ def test_the_split_of_an_update_is_the_update(text: str, seed: int) -> None:
     indices, sizes = tuple(checked.indices), dict.fromkeys(checked.indices, 2)
     generator = torch.Generator().manual_seed(seed)
     shape = (1, 1, 1) + (2,) * len(indices)
-    values = {
-        name: torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
-        for name in (*names, *(equation.name for equation in checked.equations))
-    }
+
+    def drawn() -> dict[str, torch.Tensor]:
+        every = (*names, *(equation.name for equation in checked.equations))
+        return {name: torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1 for name in every}
+
+    values, before = drawn(), drawn()
+
+    def previous(expr: Expr) -> torch.Tensor:
+        return evaluate(expr, before, indices, sizes, previous)
+
     for equation in checked.equations:
-        if hasattr(equation, "decay"):
-            got = evaluate(equation.decay, values, indices, sizes) * values[equation.name]
-            got = got + evaluate(equation.drive, values, indices, sizes)
-            expected = evaluate(written[equation.name], values, indices, sizes)
+        if isinstance(equation, StateUpdate):
+            got = evaluate(equation.decay, values, indices, sizes, previous) * values[equation.name]
+            got = got + evaluate(equation.drive, values, indices, sizes, previous)
+            expected = evaluate(written[equation.name], values, indices, sizes, previous)
             torch.testing.assert_close(got, expected.expand_as(got), rtol=1e-12, atol=1e-12)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,12 +24,14 @@ from scanlang.testing import (
     assert_matches_reference,
     draw_inputs,
     draw_layers,
+    draw_states,
     grids,
     inputs,
     orders,
     programs,
     recurrences,
 )
+from scanlang.testing.tensors import shown_by
 
 
 @settings(max_examples=60)
@@ -63,7 +66,8 @@ SAYS = (
     "conv 3", " along ", "operands ", "writes ", "channels split\n", "channels split 2", "label moves", "layers cycle",
     "merge max\n", "merge concat", "merge weighted", "mean(cells:", "use norm", "use up", "insert(", "reset(", "dilate(",
     "concat(", "pad = decay", "order given_order = input", "shared param", "share all except", "project ", " bias",
-    "uncovered = 0", "hilbert", "every window",
+    "uncovered = 0", "hilbert", "every window", "head p", " per group units", " per 1 unit\n", "prev(", "scale top",
+    "scale reach",
 )  # fmt: skip
 
 
@@ -128,6 +132,70 @@ def test_inputs_come_from_their_seed_and_differ_by_direction() -> None:
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["x"], other["x"])
     assert not torch.equal(first["A_log"][0], first["A_log"][1])
+
+
+HEADED = """grid h, w
+recurrence r(state n, head p, group = 1) {
+  input x[p], f[n, p], g  shared B[n] per group units  param a[n], d[p]
+  h[n, p] = sigmoid(a[n] + g) * h[n, p] + B[n] * (x[p] + f[n, p])
+  s       = sigmoid(g) * s + g
+  y[p]    = sum(n: h[n, p]) + d[p] * s
+}
+"""
+
+
+def test_inputs_of_units_have_their_shapes() -> None:
+    scan = "scan s(dim, head) { input x, f, g  directions raster, columns  recur r(state = 3, head = head, group = 2) }"
+    op = scanlang.compile(scanlang.loads(HEADED + scan))
+    tensors = draw_inputs(op, (3, 4), batch=1, sizes={"head": 5}, channels=20)
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == {
+        "x": (1, 3, 4, 20), "f": (1, 3, 4, 2, 20, 3), "g": (1, 3, 4, 2, 4), "B": (1, 3, 4, 2, 2, 3), "a": (2, 4, 3),
+        "d": (2, 20),
+    }  # fmt: skip
+
+
+def test_channels_are_whole_units() -> None:
+    clauses = "input x, f, g  directions raster, columns  channels split 1, 2  recur r(state = 3, head = 4, group = 2)"
+    op = scanlang.compile(scanlang.loads(f"{HEADED} scan s(dim) {{ {clauses} }}"))
+    shapes = {name: tuple(tensor.shape) for name, tensor in draw_inputs(op, (3, 4)).items()}
+    assert (shapes["x"], shapes["f"], shapes["g"]) == ((2, 3, 4, 72), (2, 3, 4, 72, 3), (2, 3, 4, 18))
+    assert (shapes["B"], shapes["a"], shapes["d"]) == ((2, 3, 4, 9, 3), (18, 3), (72,))
+    assert {name: tuple(state.shape) for name, state in draw_states(op).items()} == {"h": (2, 72, 3), "s": (2, 18)}
+    with pytest.raises(ValueError, match="20 channels are not a multiple of 24"):
+        draw_inputs(op, (3, 4), channels=20)
+
+
+@settings(max_examples=20)
+@given(st.data())
+def test_drawn_sizes_are_shown(data: st.DataObject) -> None:
+    scan = "scan s(dim, head, group) { input x, f, g  directions raster  recur r(state = 3, head = head, group = group) }"
+    op = scanlang.compile(scanlang.loads(HEADED + scan))
+    tensors = data.draw(inputs(op, grids(3)))
+    states = draw_states(op, **shown_by(op, tensors))
+    assert states["h"].shape == (*tensors["x"].shape[:1], 1, tensors["x"].shape[-1], 3)
+    assert states["s"].shape == (*tensors["x"].shape[:1], 1, tensors["g"].shape[-1])
+    op.signature.complete(tensors)
+    op.signature.check(tensors)
+
+
+def test_wrong_states_are_seen() -> None:
+    scan = "scan s(dim) { input x, f, g  directions raster, snake  recur r(state = 3, head = 2) }"
+    loaded = scanlang.loads(HEADED + scan)
+    op = scanlang.compile(loaded)
+    tensors, states = draw_inputs(op, (3, 4)), draw_states(op)
+
+    def changed(**given: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        y, last = op(**given)
+        return y, {**last, "s": last["s"] * 1.001}
+
+    def careless(h0: dict[str, torch.Tensor], **given: Any) -> Any:
+        return op(h0={**h0, "s": h0["s"].detach()}, **given)
+
+    assert_matches_reference(op, loaded, tensors, states=states)
+    with pytest.raises(AssertionError, match="the state s is off"):
+        assert_matches_reference(changed, loaded, tensors, states=states)
+    with pytest.raises(AssertionError, match=r"the gradient of h0\[s\] is off"):
+        assert_matches_reference(careless, loaded, tensors, states=states)
 
 
 class Wrong(Order):

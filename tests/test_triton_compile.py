@@ -58,9 +58,17 @@ ASKED = {
     "labels": "labels",
 }
 """What a program may ask beyond one pass of all cells and channels: programs of `operator_programs`, for 14 × 14 cells."""
+RECURRENCES = {
+    "mlstm-N16-P32": ("mlstm", "input v recur mlstm(state = 16, head = 32) project q, k, i, f from v"),
+    "s4d-N16": ("s4d", "recur s4d(state = 16)"),
+    "rg_lru": ("rg_lru", "recur rg_lru() project r, i from x"),
+    "wkv": ("wkv", "input x recur wkv() project k, v from x"),
+}
+"""Of the library: the file and what a scan says of it, for one direction of 16 × 16 cells."""
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SLOW_SCANS = {"one_direction", "bidirectional", "gated", "snakes"}
-LONG = {name for name in MODULES if "fp32" in name or "sm80" in name}
+TABLED = (*MODULES, *ASKED, *RECURRENCES)
+LONG = {name for name in MODULES if "fp32" in name or "sm80" in name} | {"mlstm-N16-P32"}
 QUICK = {*ASKED.values(), "reset-conv", "split-uneven", "concat-tokens", "along"}
 
 
@@ -68,6 +76,10 @@ QUICK = {*ASKED.values(), "reset-conv", "split-uneven", "concat-tokens", "along"
 def layout_of(name: str) -> tuple[Layout, int]:
     if name in ASKED:
         return small_job(ASKED[name]).layout, 90
+    if name in RECURRENCES:
+        file, clauses = RECURRENCES[name]
+        text = f"grid h, w import std.{file} scan s(dim) {{ directions raster {clauses} }}"
+        return Job(scanlang.loads(text), "s", "sm_90", (16, 16), 96, "bfloat16").layout, 90
     states, rank, channels, side, dtype, capability = MODULES[name]
     kernels, traversal = cross(state=states, rank=rank) if name.startswith("cross") else gated()
     types = [(stream.name, dtype) for stream in kernels.streams]
@@ -96,8 +108,7 @@ def figures(report: KernelReport) -> dict[str, float]:
 
 
 def module_parameters() -> list[object]:
-    names = (*MODULES, *ASKED)
-    return [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in names]
+    return [pytest.param(name, marks=[pytest.mark.long] if name in LONG else []) for name in TABLED]
 
 
 @pytest.mark.parametrize("name", module_parameters())
@@ -154,7 +165,7 @@ def test_this_triton_version_is_in_the_table() -> None:
     table = json.loads(TABLE.read_text())
     assert {"3.6.0", "3.9.0"} <= set(table)
     if triton.__version__ in table:
-        assert set(table[triton.__version__]) == {*MODULES, *ASKED}
+        assert set(table[triton.__version__]) == set(TABLED)
 
 
 def test_a_walk_issues_the_instructions_its_loop_shows() -> None:
@@ -268,8 +279,7 @@ def write_table() -> None:
     import triton
 
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {}
-    names = (*MODULES, *ASKED)
-    measured = {name: {code.report.name: figures(code.report) for code in compiled(name)} for name in names}
+    measured = {name: {code.report.name: figures(code.report) for code in compiled(name)} for name in TABLED}
     table[triton.__version__] = measured
     TABLE.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n")
 

@@ -1,10 +1,10 @@
-"""The part of a generated C file that no scan changes: vector types, loads and stores, sums over lanes, and own exp, log,
-log1p, tanh and erf. In: the computing type and which functions are wanted. Out: C text.
+"""The part of a generated C file that no scan changes: vector types, loads and stores, sums over lanes, and own exp, expm1,
+log, log1p, tanh and erf. In: the computing type and which functions are wanted. Out: C text.
 
-Errors, in units in the last place, measured by the tests: exp, log and log1p within 2 in float32 and 4 in float64, tanh within
-4, erf as the C library's. NaN goes through, infinities and zeros give what C's own functions give; log and log1p take
-subnormals as zero. Nothing needs -ffast-math, and -ffp-contract=fast harms nothing: where a sum is rounded to an integer by a
-large constant, fusing the product only makes it more exact.
+Errors, in units in the last place, measured by the tests: exp, log and log1p within 2 in float32 and 4 in float64, expm1
+and tanh within 4, erf as the C library's. NaN goes through, infinities and zeros give what C's own functions give; log and
+log1p take subnormals as zero. Nothing needs -ffast-math, and -ffp-contract=fast harms nothing: where a sum is rounded to an
+integer by a large constant, fusing the product only makes it more exact.
 """
 
 from __future__ import annotations
@@ -146,6 +146,26 @@ INLINE vec vexp(vec x) {{
     p = p * r + {one};
     return scale(p, n, shifted);
 }}"""),
+    "expm1": (("scale",), """\
+// e^x - 1 = 2^n (e^r - 1) + (2^n - 1), as exp; where 2^n is past the last digit of 1, e^x.
+INLINE vec vexpm1(vec x) {{
+#if !(defined(__AVX512DQ__) && LANES == {full})
+    x = select(x > {exp_high}, all({exp_high}), x);
+    x = select(x < {exp_low}, all({exp_low}), x);
+#endif
+    const vec shifted = x * {log2e} + {rounding};
+    const vec n = shifted - {rounding};
+    vec r = (x - n * {ln2_high}) - n * {ln2_low};
+#if defined(__AVX512DQ__) && LANES == {full}
+    r = __builtin_ia32_range{p}512_mask(r, all({half}), 2, r, -1, 4);
+#endif
+    vec p = all({exp_last});
+{exp_terms}
+    p = p * r + {one};
+    p = p * r;
+    const vec power = scale(all({one}), n, shifted);
+    return select(n > {digits}, scale(p + {one}, n, shifted), p * power + (power - {one}));
+}}"""),
     "log of": ((), """\
 // log(2^k (1 + f) + c 2^k / (1 + f)), with 1 + f between sqrt(1/2) and sqrt(2): fdlibm's form.
 INLINE vec log_of(vec k, vec f, vec c) {{
@@ -221,6 +241,104 @@ INLINE void store_sums(real *to, int first, vec a, vec b, vec c, vec d) {{
     store_sum(to + 12, first, d);
 #endif
 }}"""),
+    "units": (("sums",), """\
+// Numbers that `every` so many channels have in common, of a block of channels that begins `within` a unit; those of the next
+// unit are `stride` further.
+INLINE mask lane_numbers(void) {{
+    mask lane;
+    for (int i = 0; i < LANES; ++i) lane[i] = i;
+    return lane;
+}}
+static __attribute__((noinline, unused))
+vec load_each(const real *from, int64_t every, int64_t stride, int64_t within, int64_t width) {{
+    vec value = all(*from);
+    for (int64_t next = every - within; next < width; next += every) {{
+        from += stride;
+        value = select(lane_numbers() >= ({integer})next, all(*from), value);
+    }}
+    return value;
+}}
+INLINE vec load_units(const real *from, int64_t every, int64_t stride, int64_t within, int64_t width) {{
+    if (every % LANES == 0) return all(*from);
+    if (LANES % every == 0 && width == LANES) {{
+        vec value = all(*from);
+        for (int next = every; next < LANES; next += every)
+            value = select(lane_numbers() >= next, all(from[next / every * stride]), value);
+        return value;
+    }}
+    if (every < LANES) return load_each(from, every, stride, within, width);
+    const int64_t next = every - within;
+    return select(lane_numbers() >= ({integer})next, all(from[next < width ? stride : 0]), all(*from));
+}}
+INLINE void add_sums(real *to, const vec *v) {{
+    store_sums(to, 0, fold_2(fold_1(v[0], v[1]), fold_1(v[2], v[3])), fold_2(fold_1(v[4], v[5]), fold_1(v[6], v[7])),
+               fold_2(fold_1(v[8], v[9]), fold_1(v[10], v[11])), fold_2(fold_1(v[12], v[13]), fold_1(v[14], v[15])));
+}}
+static __attribute__((noinline, unused))
+void add_each(real *to, int64_t every, int64_t stride, int64_t within, int64_t width, const vec *values) {{
+    vec v[16];
+    for (int64_t begin = -within; begin < width; begin += every, to += stride) {{
+        const int64_t end = begin + every < width ? begin + every : width;
+        const mask lane = lane_numbers(), ours = (lane >= ({integer})begin) & (lane < ({integer})end);
+        for (int i = 0; i < 16; ++i) v[i] = (vec)((mask)values[i] & ours);
+        add_sums(to, v);
+    }}
+}}
+// Sums over the lanes of each unit, of 16 vectors.
+INLINE void add_units(real *to, int64_t every, int64_t stride, int64_t within, int64_t width, const vec *values) {{
+    if (every % LANES == 0 && width == LANES) {{
+        add_sums(to, values);
+    }} else if (LANES % every == 0 && width == LANES) {{
+        vec v[16];
+        for (int i = 0; i < 16; ++i) v[i] = values[i];
+        if (every > 1) for (int i = 0; i < 8; ++i) v[i] = fold_1(v[2 * i], v[2 * i + 1]);
+        if (every > 2) for (int i = 0; i < 4; ++i) v[i] = fold_2(v[2 * i], v[2 * i + 1]);
+#if LANES > 4
+        if (every > 4) for (int i = 0; i < 2; ++i) v[i] = fold_4(v[2 * i], v[2 * i + 1]);
+#endif
+        for (int unit = 0; unit < LANES / every; ++unit)
+            for (int i = 0; i < 16; ++i) to[unit * stride + i] += v[i / every][unit * every + i % every];
+    }} else {{
+        add_each(to, every, stride, within, width, values);
+    }}
+}}"""),
+    "columns": ((), """\
+// `count` numbers of each of a block of channels, one channel after the other, and as a vector for each number. A power of two
+// vectors are sorted by halves: each round brings the next bit of a place to the front.
+{zips}
+INLINE void load_columns(vec *to, const real *from, int count, int64_t width) {{
+    if (count & (count - 1) || count > 64 || width != LANES) {{
+        for (int i = 0; i < count; ++i) to[i] = load_column(from + i, count, width);
+        return;
+    }}
+    for (int i = 0; i < count; ++i) to[i] = *(const loose *)(from + i * LANES);
+    for (int round = 1; round < count; round *= 2) {{
+        vec before[64];
+        for (int i = 0; i < count; ++i) before[i] = to[i];
+        for (int i = 0; i < count / 2; ++i) {{
+            to[i] = unzip_even(before[2 * i], before[2 * i + 1]);
+            to[i + count / 2] = unzip_odd(before[2 * i], before[2 * i + 1]);
+        }}
+    }}
+}}
+INLINE void put_columns(real *to, int64_t add, const vec *values, int count, int64_t width) {{
+    if (count & (count - 1) || count > 64 || width != LANES) {{
+        for (int i = 0; i < count; ++i)
+            store_column(to + i, count, add ? load_column(to + i, count, width) + values[i] : values[i], width);
+        return;
+    }}
+    vec sorted[64];
+    for (int i = 0; i < count; ++i) sorted[i] = values[i];
+    for (int round = 1; round < count; round *= 2) {{
+        vec before[64];
+        for (int i = 0; i < count; ++i) before[i] = sorted[i];
+        for (int i = 0; i < count / 2; ++i) {{
+            sorted[2 * i] = zip_low(before[i], before[i + count / 2]);
+            sorted[2 * i + 1] = zip_high(before[i], before[i + count / 2]);
+        }}
+    }}
+    for (int i = 0; i < count; ++i) put(to + i * LANES, add, sorted[i], LANES);
+}}"""),
 }  # fmt: skip
 
 
@@ -264,7 +382,8 @@ def _fields(known: Format, computing: Computing) -> dict[str, str]:
     above, below = known.tanh
     tanh_terms = _horner("p", "z", above, show) + (_horner("q", "z", below, show) if len(below) > 1 else [])
     return {
-        "real": known.real, "f": known.suffix, "p": "ps" if known.size == 4 else "pd", "full": str(64 // known.size),
+        "real": known.real, "integer": known.integer, "f": known.suffix, "p": "ps" if known.size == 4 else "pd",
+        "full": str(64 // known.size),
         "all_but_sign": hex((1 << (8 * known.size - 1)) - 1), "mantissa": str(known.mantissa), "bias": str(known.bias),
         "twice_bias": str(2 * known.bias), "rounding": show(known.rounding),
         "exp_low": show(known.exp_low), "exp_high": show(known.exp_high), "log2e": show(1.4426950408889634),
@@ -274,11 +393,12 @@ def _fields(known: Format, computing: Computing) -> dict[str, str]:
         "log_terms": "\n".join(_horner("p", "z", known.log, show)),
         "one_bits": hex(known.bias << known.mantissa), "root_half": hex(known.root_half),
         "fraction": hex((1 << known.mantissa) - 1), "tiny": show(2.0 ** (2 - known.bias - 1)),
-        "far": show(2.0 ** (known.mantissa + 2)), "tanh_last": show(above[-1]), "tanh_under_last": show(below[-1]),
+        "far": show(2.0 ** (known.mantissa + 2)), "digits": show(float(known.mantissa + 1)),
+        "tanh_last": show(above[-1]), "tanh_under_last": show(below[-1]),
         "tanh_terms": "\n".join(tanh_terms), "tanh_split": show(0.54 if known.size == 4 else 0.625),
         "zero": show(0.0), "half": show(0.5), "one": show(1.0), "two": show(2.0),
         "infinity": show(float("inf")), "nan": show(float("nan")),
-        "folds": "\n".join(_folds(64 // known.size)),
+        "folds": "\n".join(_folds(64 // known.size)), "zips": "\n".join(_zips(64 // known.size)),
     }  # fmt: skip
 
 
@@ -305,5 +425,22 @@ def _folds(most: int) -> list[str]:
                 "}",
             ]
             distance //= 2
+        lanes //= 2
+    return [*lines, "#endif"]
+
+
+def _zips(most: int) -> list[str]:
+    """The even and odd lanes of two vectors, and what undoes that, for vectors of `most` lanes and of the narrower ones."""
+    lines = []
+    lanes = most
+    while lanes >= 4:
+        lines.append(f"#{'if' if lanes == most else 'elif'} LANES == {lanes}")
+        zipped = [lane // 2 + lanes * (lane % 2) for lane in range(2 * lanes)]
+        halves = {
+            "unzip_even": range(0, 2 * lanes, 2), "unzip_odd": range(1, 2 * lanes, 2),
+            "zip_low": zipped[:lanes], "zip_high": zipped[lanes:],
+        }  # fmt: skip
+        for name, order in halves.items():
+            lines.append(f"INLINE vec {name}(vec a, vec b) {{ return SHUFFLE(a, b, {', '.join(map(str, order))}); }}")
         lanes //= 2
     return [*lines, "#endif"]

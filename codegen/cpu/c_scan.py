@@ -8,53 +8,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from scanlang.codegen.cpu.c_math import Computing, number
-from scanlang.codegen.cpu.c_order import Act, Item, shorten_lifetimes, split_early
+from scanlang.codegen.cpu.c_order import Act, Item, reads_of, shorten_lifetimes, split_early
+from scanlang.codegen.cpu.c_streams import (
+    Sums,
+    columns_name,
+    gradient_pointer,
+    input_names,
+    is_columns,
+    parameter_load,
+    pointer,
+    row_name,
+    stream_load,
+    stream_place,
+    summed,
+    table_row,
+    written_streams,
+)
 from scanlang.codegen.cpu.c_text import Statements, Writer, names_in, names_of
-from scanlang.codegen.kernel import OWN, TIME, Access, Advance, Atom, BackwardKernel, Let, Parameter, ScanKernels, Stream
+from scanlang.codegen.kernel import TIME, Access, Advance, Atom, BackwardKernel, Let, Parameter, ScanKernels, Stream
 
 SIZES = ("image", "first", "last", "images", "rows", "steps", "channels", "add")
-
-
-def lane_streams(kernels: ScanKernels) -> tuple[Stream, ...]:
-    """Streams with lanes that have a gradient."""
-    return tuple(stream for stream in kernels.streams if stream.lanes and not stream.constant)
-
-
-def shared_streams(kernels: ScanKernels) -> tuple[Stream, ...]:
-    """Streams without lanes: their gradients are sums over the channels. Widest first, as rows of sums hold them."""
-    shared = (stream for stream in kernels.streams if not stream.lanes and not stream.constant)
-    return tuple(sorted(shared, key=lambda stream: -stream.width))
-
-
-def sums_width(kernels: ScanKernels) -> int:
-    """Values in a row of sums over channels: one per element of a shared stream, filled up to whole vectors."""
-    return -(-sum(stream.width for stream in shared_streams(kernels)) // 16) * 16
-
-
-def input_names(kernels: ScanKernels) -> list[str]:
-    """The arrays that both functions read, in the order of their arguments."""
-    return [stream.name for stream in kernels.streams] + [of.name for of in kernels.parameters]
-
-
-RESERVED = frozenset({"y", "states", "partials", "table", "lengths", "sums"})
-
-
-def pointer(name: str) -> str:
-    """What a given array is called in the C file: never what the file calls its own arrays, or a gradient.
-
-    A name with a dot is the compiler's (`restart.`), no program has one.
-    """
-    if "." in name:
-        return f"s_{name.replace('.', '_')}"
-    own = name in RESERVED or name.startswith("d_") or name.endswith("_")
-    return f"p_{name}_" if own else f"p_{name}"
-
-
-def gradient_pointer(name: str) -> str:
-    """What the gradient of a given array is called."""
-    if "." in name:
-        return f"s_d_{name.replace('.', '_')}"
-    return f"p_d_{name}_" if name in RESERVED or name.endswith("_") else f"p_d_{name}"
 
 
 def kept_places(kernel: BackwardKernel) -> dict[str, tuple[bool, int]]:
@@ -95,10 +68,14 @@ class ScanWriter:
     def forward(self) -> None:
         kernel, writer, statements = self.kernels.forward, self.writer, self.statements()
         writer.line(f"// p_y: {self.output_shape}. p_states: null or (B, K, chunks, STATES, {self.most}).")
-        with self.directions("forward", ["real *restrict p_y", "real *restrict p_states"]):
+        writer.line(
+            f"// p_entry, p_final: the states before the first and after the last step, null or (B, K, STATES, {self.most})."
+        )
+        ends = ["const real *restrict p_entry", "real *restrict p_final"]
+        with self.directions("forward", ["real *restrict p_y", "real *restrict p_states", *ends]):
             self.parameters(kernel.parameters)
             statements.run(kernel.prologue)
-            self.zeros(kernel.states)
+            self.begin(kernel.states, range(len(kernel.states)), kernel.starts, "p_entry")
             with writer.block("for (int64_t chunk = 0; chunk * CHUNK < length; ++chunk)"):
                 with writer.block("if (p_states)"):
                     writer.line(f"real *o_states = p_states + {self.chunk_states};")
@@ -109,26 +86,34 @@ class ScanWriter:
                 early = self.early(statements, kernel.reads, kernel.body, kernel.advances, results)
                 with self.step("for (int64_t t = start; t < end; ++t)"):
                     acts = [self.write_output(statements, kernel.output), *statements.advances(kernel.advances)]
-                    self.body(statements, [*early.late, *acts], {**self.reads(kernel.reads), **early.loads})
+                    self.body(statements, [*early.late, *acts], kernel.reads, early.loads)
+            self.end(kernel.states, range(len(kernel.states)), "p_final")
         writer.line()
 
     def backward(self) -> None:
         kernel, writer, statements = self.kernels.backward, self.writer, self.statements()
-        names = [stream.name for stream in lane_streams(self.kernels)] + [of.name for of in self.kernels.parameters]
-        outputs = [f"real *restrict {gradient_pointer(name)}" for name in names]
-        outputs += ["real *restrict p_sums"] if shared_streams(self.kernels) else []
+        names = [stream.name for stream in written_streams(self.kernels)] + [of.name for of in self.kernels.parameters]
+        outputs = [gradient_pointer(name) for name in names] + [sums.pointer for sums in summed(self.kernels)]
         shape = "(B, C, width)" if self.split else "(B, K, C, width)"
         writer.line(f"// Gradients of parameters are {shape}. p_sums: this group of blocks' (B, K, J, SUMS_ROW).")
-        with self.directions("backward", ["const real *restrict p_d_y", "const real *restrict p_states", *outputs]):
+        for sums in summed(self.kernels):
+            if sums.every:
+                writer.line(f"// {sums.pointer}: one such for each unit of {sums.every} channels, from this group's first on.")
+        ends = ["const real *restrict p_d_final", "real *restrict p_d_entry"]
+        reads = ["const real *restrict p_d_y", "const real *restrict p_states", *ends]
+        with self.directions("backward", [*reads, *(f"real *restrict {name}" for name in outputs)]):
             self.parameters(kernel.parameters)
             statements.run(kernel.prologue)
-            self.zeros([*kernel.carries, *(a.accumulator for a in kernel.accumulates)])
+            self.begin(kernel.carries, kernel.carried, (0.0,) * len(kernel.carries), "p_d_final")
+            for change in kernel.accumulates:
+                writer.line(f"vec {change.accumulator} = {{0}};")
             with writer.block("for (int64_t chunk = (length + CHUNK - 1) / CHUNK - 1; chunk >= 0; --chunk)"):
                 writer.line("const int64_t start = chunk * CHUNK, end = least(start + CHUNK, length);")
                 writer.line("vec kept[CHUNK + 1][KEPT];")
                 self.run_chunk(statements)
                 with self.step("for (int64_t t = end - 1; t >= start; --t)"):
                     self.walk_back(statements)
+            self.end(kernel.carries, kernel.carried, "p_d_entry")
             statements.run(kernel.epilogue)
             self.write_parameters(statements)
         writer.line()
@@ -147,7 +132,7 @@ class ScanWriter:
                 Act(f"kept[t - start][{i}] = {name};", (name,)) for name, (later, i) in places.items() if not later
             ]
             items = [*early.late, *acts, *statements.advances(kernel.advances)]
-            self.body(statements, items, {**self.reads(kernel.reads), **early.loads})
+            self.body(statements, items, kernel.reads, early.loads)
         for name, (_, i) in places.items():
             if name in kernel.states:
                 writer.line(f"kept[end - start][{i}] = {name};")
@@ -155,9 +140,7 @@ class ScanWriter:
     def walk_back(self, statements: Statements) -> None:
         """One step of the adjoint."""
         kernel = self.kernels.backward
-        loads = self.reads(kernel.reads)
-        for name, (later, i) in kept_places(kernel).items():
-            loads[name] = f"kept[t - start{' + 1' if later else ''}][{i}]"
+        loads = {name: f"kept[t - start{' + 1' if later else ''}][{i}]" for name, (later, i) in kept_places(kernel).items()}
         scale = self.kernels.merge_scale
         scaled = "" if scale in (None, 1.0) else f" * {number(scale or 0.0, self.computing)}"
         loads[kernel.cotangent] = f"load(p_d_y + {self.output_place}, width){scaled}"
@@ -165,7 +148,7 @@ class ScanWriter:
         for change in kernel.accumulates:
             line = f"{change.accumulator} += {statements.atom(change.value)};"
             items.append(Act(line, names_of(change.value)))
-        self.body(statements, [*items, *statements.advances(kernel.carry_advances)], loads)
+        self.body(statements, [*items, *statements.advances(kernel.carry_advances)], kernel.reads, loads)
 
     def early(
         self,
@@ -184,12 +167,20 @@ class ScanWriter:
         writer.line(f"vec early[CHUNK][{len(crossing)}];")
         with self.step("for (int64_t t = start; t < end; ++t)"):
             acts = [Act(f"early[t - start][{i}] = {name};", (name,)) for i, name in enumerate(crossing)]
-            self.body(statements, [*first, *acts], self.reads(reads))
+            self.body(statements, [*first, *acts], reads, {})
         return Early(late, {name: f"early[t - start][{i}]" for i, name in enumerate(crossing)})
 
-    def body(self, statements: Statements, items: Sequence[Item], loads: Mapping[str, str]) -> None:
+    def body(self, statements: Statements, items: Sequence[Item], reads: Sequence[Access], others: Mapping[str, str]) -> None:
+        """What a step does with the values of the streams and with `others`, by how they are loaded."""
+        loads, used = self.reads(reads), {name for item in items for name in reads_of(item)}
+        for access in reads:
+            of = access.of
+            if isinstance(of, Stream) and is_columns(of) and used.intersection(access.names):
+                self.writer.line(f"vec {columns_name(of)}[{of.width}];")
+                place = f"{pointer(of.name)} + {stream_place(of, self.split)}"
+                self.writer.line(f"load_columns({columns_name(of)}, {place}, {of.width}, width);")
         statements.origin = ""
-        statements.items(shorten_lifetimes(items), loads)
+        statements.items(shorten_lifetimes(items), {**loads, **others})
 
     def statements(self) -> Statements:
         return Statements(self.writer, self.computing)
@@ -235,31 +226,37 @@ class ScanWriter:
                 self.writer.line(f"const int64_t {row_name(route)} = image * rows + {place};")
             yield
 
-    def zeros(self, names: Iterable[str]) -> None:
-        for name in names:
-            self.writer.line(f"vec {name} = {{0}};")
+    def begin(self, names: Sequence[str], places: Sequence[int], starts: Sequence[float], given: str) -> None:
+        """States or carries before the loop: at their starts, or where the caller says."""
+        for name, start in zip(names, starts, strict=True):
+            self.writer.line(f"vec {name} = {f'all({number(start, self.computing)})' if start else '{0}'};")
+        if names:
+            with self.writer.block(f"if ({given})"):
+                self.writer.line(f"const real *o_given = {given} + {self.end_states};")
+                for name, place in zip(names, places, strict=True):
+                    self.writer.line(f"{name} = load(o_given + {place} * {self.most}, width);")
+
+    def end(self, names: Sequence[str], places: Sequence[int], wanted: str) -> None:
+        """States or carries after the loop, to where the caller wants them."""
+        if names:
+            with self.writer.block(f"if ({wanted})"):
+                self.writer.line(f"real *o_wanted = {wanted} + {self.end_states};")
+                for name, place in zip(names, places, strict=True):
+                    self.writer.line(f"store(o_wanted + {place} * {self.most}, {name}, width);")
 
     def parameters(self, accesses: Iterable[Access]) -> None:
         for access in accesses:
-            of, writer = access.of, self.writer
-            assert isinstance(of, Parameter)
-            if of.shared:
-                row = self.lane
-            else:
-                row = "channel" if self.split else "(direction * channels + channel)"
-            start = f"{pointer(of.name)} + {row} * {of.width}"
+            assert isinstance(access.of, Parameter)
             for i, name in enumerate(access.names):
-                writer.line(f"const vec {name} = load_column({start} + {i}, {of.width}, width);")
+                self.writer.line(f"const vec {name} = {parameter_load(access.of, self.split, i)};")
 
     def reads(self, accesses: Iterable[Access]) -> dict[str, str]:
         """How the values of the streams at a step are loaded."""
         found = {}
         for access in accesses:
-            of = access.of
-            assert isinstance(of, Stream)
+            assert isinstance(access.of, Stream)
             for i, name in enumerate(access.names):
-                start = f"{pointer(of.name)} + {stream_place(of)}"
-                found[name] = f"load({start}, width)" if of.lanes else f"all({pointer(of.name)}[{stream_place(of)} + {i}])"
+                found[name] = stream_load(access.of, self.split, i)
         return found
 
     @property
@@ -280,6 +277,11 @@ class ScanWriter:
     @property
     def chunk_states(self) -> str:
         return f"((image * DIRECTIONS + direction) * chunks + chunk) * STATES * {self.most} + {self.lane}"
+
+    @property
+    def end_states(self) -> str:
+        """The place of the states at an end of a direction."""
+        return f"(image * DIRECTIONS + direction) * STATES * {self.most} + {self.lane}"
 
     @property
     def output_shape(self) -> str:
@@ -307,19 +309,49 @@ class ScanWriter:
         return Act(f"put(p_y + {self.output_place}, {self.adds(apart)}, {scaled}, width);", names_of(output))
 
     def write_gradients(self, statements: Statements) -> list[Item]:
-        """Gradients with lanes go to their row; the others are summed over the channels, and over the blocks of the group."""
+        """Gradients of every channel go to their row; the others are summed over the channels, and over the group's blocks."""
         atoms = {gradient.of.name: gradient.atoms for gradient in self.kernels.backward.gradients}
         items: list[Item] = []
-        for stream in lane_streams(self.kernels):
-            value = atoms.get(stream.name, (0.0,))[0]
-            place, add = f"{gradient_pointer(stream.name)} + {stream_place(stream)}", self.adds(stream.per_direction)
-            items.append(Act(f"put({place}, {add}, {statements.atom(value)}, width);", names_of(value)))
-        sums: list[Atom] = []
-        for stream in shared_streams(self.kernels):
-            sums += atoms.get(stream.name, (0.0,) * stream.width)
-        for group in range(0, len(sums), 16):
-            items += _fold(sums[group : group + 16], group)
+        for stream in written_streams(self.kernels):
+            place = f"{gradient_pointer(stream.name)} + {stream_place(stream, self.split)}"
+            add = self.adds(stream.per_direction or not stream.lanes)
+            found = atoms.get(stream.name, (0.0,) * stream.width)
+            if stream.lanes:
+                line = f"put({place}, {add}, {statements.atom(found[0])}, width);"
+            else:
+                line = f"put_columns({place}, {add}, {self.vectors(found, statements)}, {stream.width}, width);"
+            items.append(Act(line, tuple(dict.fromkeys(names_of(*found)))))
+        for sums in summed(self.kernels):
+            values = [atom for stream in sums.streams for atom in atoms.get(stream.name, (0.0,) * stream.width)]
+            items += self.sum_folded(sums, values) if sums.whole else self.sum_by_lane(sums, values, statements)
         return items
+
+    def sum_folded(self, sums: Sums, atoms: Sequence[Atom]) -> list[Item]:
+        """A block's lanes are all of one unit."""
+        first = f"block == first || {self.lane} % {sums.every} == 0" if sums.every else "block == first"
+        items: list[Item] = []
+        for start in range(0, len(atoms), 16):
+            called = f"fold_{sums.every}_{start}" if sums.every else f"fold_{start}"
+            items += _fold(atoms[start : start + 16], called, f"{self.sums_place(sums)} + {start}, {first}")
+        return items
+
+    def sum_by_lane(self, sums: Sums, atoms: Sequence[Atom], statements: Statements) -> list[Item]:
+        """A block's lanes may be of several units; the rows of sums start at zero."""
+        units = f"{sums.every}, images * DIRECTIONS * steps * {sums.row_label}, {self.lane} % {sums.every}, width"
+        items: list[Item] = []
+        for start in range(0, len(atoms), 16):
+            some = atoms[start : start + 16]
+            line = f"add_units({self.sums_place(sums)} + {start}, {units}, {self.vectors(some, statements, 16)});"
+            items.append(Act(line, tuple(dict.fromkeys(names_of(*some)))))
+        return items
+
+    def vectors(self, atoms: Sequence[Atom], statements: Statements, count: int = 0) -> str:
+        """An array of vectors; there are `count` or as many as atoms, the others zero."""
+        return f"(vec[{count or len(atoms)}]){{{', '.join(map(statements.atom, atoms))}}}"
+
+    def sums_place(self, sums: Sums) -> str:
+        image = f"({self.lane} / {sums.every} * images + image)" if sums.every else "image"
+        return f"{sums.pointer} + (({image} * DIRECTIONS + direction) * steps + t) * {sums.row_label}"
 
     def write_parameters(self, statements: Statements) -> None:
         atoms = {gradient.of.name: gradient.atoms for gradient in self.kernels.backward.parameter_gradients}
@@ -331,37 +363,16 @@ class ScanWriter:
                 self.writer.line(f"store_column({place}, {of.width}, {statements.atom(atom)}, width);")
 
 
-def row_name(route: int) -> str:
-    """The variable that holds the row of a route at the step, counted over all images."""
-    return "o_row" if route == OWN else f"o_row_{route}"
-
-
-def table_row(route: int) -> str:
-    """The row of the table that a direction takes along a route."""
-    return "direction" if route == OWN else f"({route} * DIRECTIONS + direction)"
-
-
-def stream_place(stream: Stream) -> str:
-    """The offset of a stream's values at the step."""
-    if stream.route == TIME:
-        return f"(direction * steps + t) * {stream.width}"
-    row = row_name(stream.route)
-    if not stream.lanes:
-        return f"({row} * DIRECTIONS + direction) * {stream.width}"
-    return f"{f'({row} * DIRECTIONS + direction)' if stream.per_direction else row} * channels + channel"
-
-
-def _fold(atoms: Sequence[Atom], start: int) -> list[Item]:
-    """Up to 16 vectors → their sums over lanes, by halves; a vector without partner is folded with itself."""
+def _fold(atoms: Sequence[Atom], called: str, row: str) -> list[Item]:
+    """Up to 16 vectors → their sums over lanes, by halves, to a `row`; a vector without partner is folded with itself."""
     items: list[Item] = []
     level = list(atoms)
     for distance in (1, 2):
         above: list[Atom] = []
         for i in range(0, len(level), 2):
-            name = f"fold_{start}_{distance}_{i // 2}"
+            name = f"{called}_{distance}_{i // 2}"
             items.append(Let(name, f"fold_{distance}", (level[i], level[min(i + 1, len(level) - 1)])))
             above.append(name)
         level = above
     names = names_of(*(level[i % len(level)] for i in range(4)))
-    row = f"p_sums + ((image * DIRECTIONS + direction) * steps + t) * SUMS_ROW + {start}"
-    return [*items, Act(f"store_sums({row}, block == first, {', '.join(names)});", tuple(dict.fromkeys(names)))]
+    return [*items, Act(f"store_sums({row}, {', '.join(names)});", tuple(dict.fromkeys(names)))]

@@ -3,7 +3,7 @@
     forward    for each block of channels and direction: parameters; for each chunk of steps: save the states; for each step:
                read, compute, write, advance
     backward   the same blocks, chunks from the last to the first: run the chunk forward keeping what is needed, then walk back
-    collect    what each group of blocks summed over its channels → the gradients of the shared streams
+    collect    what each group of blocks summed over its channels → the gradients of streams with one value for several of them
     merge, merge_adjoint    pointwise, when the merge is an expression
 
 Lanes are channels. `p_table[direction * steps + t]` is the row of a step, so one text runs every order and size. It does not
@@ -17,15 +17,16 @@ import re
 from itertools import accumulate
 
 from scanlang.codegen.cpu.c_math import Computing, prelude
-from scanlang.codegen.cpu.c_scan import (
-    ScanWriter,
+from scanlang.codegen.cpu.c_scan import ScanWriter, kept_columns
+from scanlang.codegen.cpu.c_streams import (
+    Sums,
     gradient_pointer,
-    kept_columns,
+    is_columns,
+    per_unit,
     pointer,
     row_name,
-    shared_streams,
     stream_place,
-    sums_width,
+    summed,
     table_row,
 )
 from scanlang.codegen.cpu.c_text import Statements, Writer, comment, functions_of, names_in
@@ -49,7 +50,7 @@ def emit_c(kernels: ScanKernels, schedule: Schedule, computing: Computing) -> st
     scan = ScanWriter(kernels, computing, writer)
     scan.forward()
     scan.backward()
-    if shared_streams(kernels):
+    if summed(kernels):
         _collect(kernels, writer)
     if kernels.merge is not None and kernels.merge_adjoint is not None:
         _cells("merge", kernels.merge, computing, writer)
@@ -68,7 +69,10 @@ def _functions(kernels: ScanKernels) -> set[str]:
     forward, backward = kernels.forward, kernels.backward
     merges = [kernel.body for kernel in (kernels.merge, kernels.merge_adjoint) if kernel is not None]
     bodies = (forward.prologue, forward.body, backward.prologue, backward.forward, backward.backward, backward.epilogue)
-    return functions_of(*bodies, *merges) | ({"sums"} if shared_streams(kernels) else set())
+    found = functions_of(*bodies, *merges) | ({"sums"} if summed(kernels) else set())
+    units = max([*(of.every for of in kernels.streams), *(of.every for of in kernels.parameters)]) > 1
+    columns = any(map(is_columns, kernels.streams))
+    return found | ({"units"} if units else set()) | ({"columns"} if columns else set())
 
 
 def _header(kernels: ScanKernels, schedule: Schedule, computing: Computing) -> list[str]:
@@ -79,8 +83,19 @@ def _header(kernels: ScanKernels, schedule: Schedule, computing: Computing) -> l
         "//",
         "// Lanes are channels. Arrays are contiguous, B images of R rows. Streams with lanes: (B, R, C), or (B, R, K, C) per",
         f"// direction; without: (B, R, K, width), or (K, J, width) along time. {_parameters(kernels)}",
+        *_units(kernels),
         "// p_table: the row of every step, (routes, K, J). p_lengths: the steps of every direction, at most J.",
     ]
+
+
+def _units(kernels: ScanKernels) -> list[str]:
+    """What has its numbers for other than one channel or all of them."""
+    every = {of.name: of.every for of in kernels.streams if of.units}
+    every |= {of.name: of.every for of in kernels.parameters if of.every > 1}
+    if not every:
+        return []
+    shape = "(B, R, C / n, width)" if kernels.split is not None else "(B, R, K, C / n, width)"
+    return [f"// For every n channels, a stream {shape}: {', '.join(f'{name} {n}' for name, n in every.items())}."]
 
 
 def _parameters(kernels: ScanKernels) -> str:
@@ -91,9 +106,10 @@ def _parameters(kernels: ScanKernels) -> str:
 
 def _constants(kernels: ScanKernels, schedule: Schedule) -> list[str]:
     states, kept = len(kernels.forward.states), kept_columns(kernels)
+    sums = [f"{s.label} = {s.values}, {s.row_label} = {s.row}" for s in summed(kernels)]
     return [
         f"enum {{ DIRECTIONS = {kernels.directions}, CHUNK = {schedule.chunk}, STATES = {states}, KEPT = {kept},",
-        f"       SUMS = {sum(s.width for s in shared_streams(kernels))}, SUMS_ROW = {sums_width(kernels)} }};",
+        f"       {', '.join(sums or ['SUMS = 0, SUMS_ROW = 0'])} }};",
         *_parts(kernels.split),
         "",
         "INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }",
@@ -111,33 +127,68 @@ def _parts(split: tuple[int, ...] | None) -> list[str]:
 
 
 def _collect(kernels: ScanKernels, writer: Writer) -> None:
-    """Steps `first` to `last` of a direction, added to what is in their rows; the groups are added in their order.
+    """Steps `first` to `last` of a direction, added to what is in their rows; groups of `size` blocks are added in their order.
 
     A gradient along time is made for every image, (B, K, J, width).
     """
-    streams = shared_streams(kernels)
-    sizes = ("image", "direction", "first", "last", "groups", "images", "rows", "steps")
-    tables = ["const int32_t *restrict p_table", "const real *restrict p_sums"]
+    found = summed(kernels)
+    streams = [stream for sums in found for stream in sums.streams]
+    sizes = ("image", "direction", "first", "last", "groups", "size", "images", "rows", "steps", "channels")
+    tables = ["const int32_t *restrict p_table", *(f"const real *restrict {sums.pointer}" for sums in found)]
     outputs = [f"real *restrict {gradient_pointer(stream.name)}" for stream in streams]
     with (
         writer.function("collect", [*(f"int64_t {size}" for size in sizes), *tables, *outputs]),
         writer.block("for (int64_t t = first; t < last; ++t)"),
     ):
         writer.line("const int64_t step = (image * DIRECTIONS + direction) * steps + t;")
-        writer.line("real total[SUMS_ROW] = {0};")
-        writer.line("for (int64_t group = 0; group < groups; ++group) {")
-        writer.line("    const real *sums = p_sums + (group * images * DIRECTIONS * steps + step) * SUMS_ROW;")
-        writer.line("    for (int i = 0; i < SUMS; ++i) total[i] += sums[i];")
-        writer.line("}")
         for route in sorted({stream.route for stream in streams} - {TIME}):
             writer.line(f"const int64_t {row_name(route)} = image * rows + p_table[{table_row(route)} * steps + t];")
-        offset = 0
-        for stream in streams:
-            place = f"step * {stream.width}" if stream.route == TIME else stream_place(stream)
-            to = f"{gradient_pointer(stream.name)}[{place} + i]"
-            writer.line(f"for (int i = 0; i < {stream.width}; ++i) {to} += total[{offset} + i];")
-            offset += stream.width
+        if kernels.split is not None:
+            writer.line("const int64_t part = channels / PARTS[DIRECTIONS], begin = part * PARTS[direction];")
+        for sums in found:
+            if sums.every:
+                _collect_units(sums, kernels.split is not None, writer)
+            else:
+                _collect_all(sums, writer)
     writer.line()
+
+
+def _collect_all(sums: Sums, writer: Writer) -> None:
+    """What is summed over all channels."""
+    _total(sums, "int64_t group = 0; group < groups", "group", writer)
+    offset = 0
+    for stream in sums.streams:
+        place = f"step * {stream.width}" if stream.route == TIME else stream_place(stream, split=False)
+        _add_total(stream, place, offset, writer)
+        offset += stream.width
+
+
+def _collect_units(sums: Sums, split: bool, writer: Writer) -> None:
+    """What is summed over the channels of units. A unit may be of several groups; each has rows for the unit of its own."""
+    every = sums.every
+    units = "part * (PARTS[direction + 1] - PARTS[direction])" if split else "channels"
+    with writer.block(f"for (int64_t unit = 0; unit < {units} / {every}; ++unit)"):
+        writer.line(
+            f"const int64_t begins = unit * {every} / (size * LANES), ends = (unit * {every} + {every - 1}) / (size * LANES);"
+        )
+        _total(sums, "int64_t group = begins; group <= ends", "(unit + group)", writer)
+        offset = 0
+        for stream in sums.streams:
+            place = stream_place(stream, split, f"{per_unit('begin', every)} + unit" if split else "unit")
+            _add_total(stream, place, offset, writer)
+            offset += stream.width
+
+
+def _total(sums: Sums, loop: str, place: str, writer: Writer) -> None:
+    writer.line(f"real total[{sums.row_label}] = {{0}};")
+    with writer.block(f"for ({loop}; ++group)"):
+        writer.line(f"const real *sums = {sums.pointer} + ({place} * images * DIRECTIONS * steps + step) * {sums.row_label};")
+        writer.line(f"for (int i = 0; i < {sums.label}; ++i) total[i] += sums[i];")
+
+
+def _add_total(stream: Stream, place: str, offset: int, writer: Writer) -> None:
+    to = f"{gradient_pointer(stream.name)}[{place} + i]"
+    writer.line(f"for (int i = 0; i < {stream.width}; ++i) {to} += total[{offset} + i];")
 
 
 def _cells(function: str, kernel: CellKernel, computing: Computing, writer: Writer) -> None:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from scanlang.codegen.cpu.build_c import load_c
 from scanlang.codegen.cpu.c_math import Computing
-from scanlang.codegen.cpu.c_scan import input_names, kept_columns, lane_streams, shared_streams, sums_width
+from scanlang.codegen.cpu.c_scan import kept_columns
+from scanlang.codegen.cpu.c_streams import Sums, input_names, summed, written_streams
 from scanlang.codegen.cpu.emit_c import emit_c, merge_name
 from scanlang.codegen.executable import Saved
 from scanlang.codegen.kernel import TIME, ScanKernels
@@ -54,7 +55,7 @@ class CpuScan:
         self.schedule = schedule or cpu_schedule(kernels)
         self._libraries: dict[Computing, ctypes.CDLL] = {}
 
-    def chunk(self, grid: tuple[int, ...]) -> int:
+    def chunk(self, grid: tuple[int, ...], computing: torch.dtype = torch.float32) -> int:
         return self.schedule.chunk
 
     def text(self, computing: Computing = "float32") -> str:
@@ -69,9 +70,15 @@ class CpuScan:
         return self._libraries[computing]
 
     def forward(
-        self, arrays: Mapping[str, Tensor], grid: tuple[int, ...], save: bool, tables: Tensor | None = None
+        self,
+        arrays: Mapping[str, Tensor],
+        grid: tuple[int, ...],
+        save: bool,
+        tables: Tensor | None = None,
+        entry: Tensor | None = None,
+        final: Tensor | None = None,
     ) -> tuple[Tensor, Saved]:
-        return _Call(self, arrays, grid, tables).forward(save)
+        return _Call(self, arrays, grid, tables).forward(save, entry, final)
 
     def backward(
         self,
@@ -80,8 +87,10 @@ class CpuScan:
         arrays: Mapping[str, Tensor],
         grid: tuple[int, ...],
         tables: Tensor | None = None,
+        final: Tensor | None = None,
+        entry: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        return _Call(self, arrays, grid, tables).backward(gradient, saved)
+        return _Call(self, arrays, grid, tables).backward(gradient, saved, final, entry)
 
 
 class _Call:
@@ -94,9 +103,9 @@ class _Call:
         self.dtype = torch.float64 if wide else torch.float32
         self.library = scan.library("float64" if wide else "float32")
         self.arrays = {name: self.prepared(array) for name, array in arrays.items()}
-        first = next(arrays[stream.name] for stream in streams if stream.lanes)
+        first = arrays[self.kernels.leading.name]
         self.output_type = first.dtype
-        self.images, self.rows, self.channels = first.shape[0], self.visits.rows, first.shape[-1]
+        self.images, self.rows, self.channels = first.shape[0], self.visits.rows, self.kernels.channel_count(arrays)
         self.steps, self.directions = self.visits.steps, self.kernels.directions
         lanes, self.split = int(self.library.lanes()), self.kernels.split is not None
         self.own = [count for _, count in self.kernels.channels(self.channels)]
@@ -111,12 +120,13 @@ class _Call:
     def prepared(self, array: Tensor) -> Tensor:
         return array.detach().to(self.dtype).contiguous()
 
-    def forward(self, save: bool) -> tuple[Tensor, Saved]:
+    def forward(self, save: bool, entry: Tensor | None, final: Tensor | None) -> tuple[Tensor, Saved]:
         states = self.fresh_states() if save else empty((0,), self.dtype)
         written = self.fresh(self.written_shape())
         blocks = self.images * (sum(self.blocks) if self.split else self.blocks[0])
         size = max(1, -(-blocks // (4 * torch.get_num_threads())))
-        self.scan_blocks("forward", size, lambda _: [written, states if save else None])
+        given = None if entry is None else self.prepared(entry)
+        self.scan_blocks("forward", size, lambda _: [written, states if save else None, given, final])
         if self.kernels.merge is None:
             return written.to(self.output_type), Saved(states, empty((0,), self.dtype))
         output = empty(self.map_shape, self.dtype)
@@ -124,24 +134,24 @@ class _Call:
         self.cells("merge", [written, *others, output])
         return output.to(self.output_type), Saved(states, written if save else empty((0,), self.dtype))
 
-    def backward(self, gradient: Tensor, saved: Saved) -> dict[str, Tensor]:
+    def backward(self, gradient: Tensor, saved: Saved, final: Tensor | None, entry: Tensor | None) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         cotangent = self.prepared(gradient)
         if self.kernels.merge_adjoint is not None:
             cotangent, found = self.merge_backward(cotangent, saved.partials)
-        lanes = {s.name: self.fresh(self.arrays[s.name].shape) for s in lane_streams(self.kernels)}
+        written = {s.name: self.fresh(self.arrays[s.name].shape) for s in written_streams(self.kernels)}
         apart = (self.images, self.channels) if self.split else (self.images, self.directions, self.channels)
         parameters = {of.name: empty((*apart, of.width), self.dtype) for of in self.kernels.parameters}
         size = max(1, -(-max(self.blocks) // GROUPS))
-        groups = -(-max(self.blocks) // size)
-        sums = empty((groups, self.images, self.directions, self.steps, sums_width(self.kernels)), self.dtype)
+        sums = [self.fresh_sums(one, -(-max(self.blocks) // size)) for one in summed(self.kernels)]
+        given = None if final is None else self.prepared(final)
 
         def outputs(group: int) -> list[Array]:
-            own: list[Array] = [sums[group]] if shared_streams(self.kernels) else []
-            return [cotangent, saved.states, *lanes.values(), *parameters.values(), *own]
+            ends: list[Array] = [given, entry]
+            return [cotangent, saved.states, *ends, *written.values(), *parameters.values(), *(one[group] for one in sums)]
 
         self.scan_blocks("backward", size, outputs)
-        made = lanes | self.collect(sums, size) | self.reduce(parameters)
+        made = written | self.collect(sums, size) | self.reduce(parameters)
         return {name: made[name] + found[name] if name in made and name in found else (made | found)[name]
                 for name in (*made, *(name for name in found if name not in made))}  # fmt: skip
 
@@ -156,10 +166,10 @@ class _Call:
             made[..., self.rows - self.visits.pads :, :] = 0
         return gradients, found
 
-    def collect(self, sums: Tensor, size: int) -> dict[str, Tensor]:
-        """The gradients of the shared streams, from what each group of `size` blocks summed."""
-        found = {}
-        for stream in shared_streams(self.kernels):
+    def collect(self, sums: Sequence[Tensor], size: int) -> dict[str, Tensor]:
+        """The gradients of streams with one value for several channels, from what each group of `size` blocks summed."""
+        found, streams = {}, [stream for one in summed(self.kernels) for stream in one.streams]
+        for stream in streams:
             shape = self.arrays[stream.name].shape
             found[stream.name] = empty((self.images, *shape) if stream.route == TIME else shape, self.dtype).zero_()
         if not found:
@@ -170,21 +180,29 @@ class _Call:
             groups, length = -(-self.blocks[direction] // size), self.visits.lengths[direction]
             for first in range(0, length, at_once):
                 part: list[Array] = [image, direction, first, min(first + at_once, length)]
-                sizes: list[Array] = [groups, self.images, self.rows, self.steps]
-                tasks.append([*part, *sizes, self.tables[image], sums, *found.values()])
+                sizes: list[Array] = [groups, size, self.images, self.rows, self.steps, self.channels]
+                tasks.append([*part, *sizes, self.tables[image], *sums, *found.values()])
         self.run("collect", tasks)
-        along_time = (stream.name for stream in shared_streams(self.kernels) if stream.route == TIME)
+        along_time = (stream.name for stream in streams if stream.route == TIME)
         return found | {name: _added(found[name]) for name in along_time}
 
     def reduce(self, parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The gradients of parameters, added over the images, and over directions that share them."""
+        """The gradients of parameters, added over the images, the directions that share them, and the channels of a unit."""
         found = {}
         for of in self.kernels.parameters:
             total = _added(parameters[of.name])
             if of.shared:
                 total = _added(total.reshape(self.directions, -1, of.width))
+            if of.every > 1:
+                total = _added(total.reshape(-1, of.every, of.width).transpose(0, 1))
             found[of.name] = total.reshape(self.arrays[of.name].shape)
         return found
+
+    def fresh_sums(self, sums: Sums, groups: int) -> Tensor:
+        """Rows for every group of blocks, and for every unit (one more for a unit that goes on in the next group)."""
+        units = max(self.own) // sums.every if sums.every else 0
+        made = empty((groups + units, self.images, self.directions, self.steps, sums.row), self.dtype)
+        return made if sums.whole else made.zero_()
 
     def fresh(self, shape: Sequence[int]) -> Tensor:
         """An array by rows for the scan to write: each row once, or added up from zero."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from scanlang.codegen.gpu.choose_gpu_schedule import candidates, choose_chunks, values_held, why_a_table
+from scanlang.codegen.gpu.choose_chunked import why_sequential
+from scanlang.codegen.gpu.choose_gpu_schedule import candidates, choose_chunks, why_a_table
 from scanlang.codegen.gpu.triton_layout import Walk, walk_of
 from scanlang.codegen.kernel import OWN, ScanKernels
 from scanlang.maps.traversal import Traversal
@@ -15,13 +16,14 @@ from scanlang.maps.traversal import Traversal
 
 def addressing(kernels: ScanKernels, traversal: Traversal, grid: tuple[int, ...]) -> tuple[tuple[str, str], ...]:
     """How the rows of every direction are found, and why: `("arithmetic", "runs of 56 steps")`, `("table", "a formula …")`."""
+    if why_sequential(kernels, traversal, grid) is None:
+        return (("table", "matrix products take the rows of a chunk together"),) * kernels.directions
     if not traversal.plain:
         return tuple(("table", _why_not_plain(traversal, grid, k)) for k in range(kernels.directions))
-    held = values_held(kernels)
     walks = [walk_of(order, grid) for order in traversal.orders]
-    if choose_chunks(held, traversal, grid)[2]:
+    if choose_chunks(kernels, traversal, grid)[2]:
         return tuple(("arithmetic", _runs(walk)) for walk in walks)
-    return tuple(("table", _why_no_loops(walk, held)) for walk in walks)
+    return tuple(("table", _why_no_loops(walk, kernels)) for walk in walks)
 
 
 def _runs(walk: Walk | str) -> str:
@@ -29,11 +31,11 @@ def _runs(walk: Walk | str) -> str:
     return f"runs of {walk.length} steps"
 
 
-def _why_no_loops(walk: Walk | str, held: int) -> str:
+def _why_no_loops(walk: Walk | str, kernels: ScanKernels) -> str:
     if (reason := why_a_table(walk)) is not None:
         return reason
     assert isinstance(walk, Walk)
-    if all(walk.length % chunk for chunk, _ in candidates(held)):
+    if all(walk.length % chunk for chunk, _ in candidates(kernels)):
         return f"{_runs(walk)} are no whole chunks"
     return "loops for all directions or for none"
 

@@ -2,13 +2,17 @@
 
 Measured on an H200 with VMamba-T's four stages and a Vim-Ti layer (batch 128, bfloat16). What a lane holds over the whole
 walk, parameters, their gradients and states, decides how many steps the backward can hold beside it: more steps than
-registers cost two to four times the time, fewer cost little.
+registers cost two to four times the time, fewer cost little where there are few states. Many states are what a scan writes and
+reads most of, once for every chunk of the backward: there the registers of a further step are weighed against that.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
+from scanlang.codegen.gpu.choose_chunked import channels_together, chunked_schedule, why_sequential
 from scanlang.codegen.gpu.triton_layout import Shape, Walk, walk_of
-from scanlang.codegen.kernel import ScanKernels
+from scanlang.codegen.kernel import BackwardKernel, ScanKernels
 from scanlang.codegen.schedule import Schedule
 from scanlang.maps.traversal import Traversal
 
@@ -24,14 +28,33 @@ FEW_VALUES = ((8, 4), (4, 4), (6, 3), (7, 7), (5, 5), (3, 3))
 SOME_VALUES = ((8, 2), (4, 2), (6, 2), (2, 2), (6, 3), (3, 3), (7, 1), (5, 1), (3, 1))
 MANY_VALUES = ((8, 1), (7, 1), (4, 1), (6, 1), (5, 1), (3, 1), (2, 1))
 
+MANY_STATES, MOST_STATES = 8, 24
+REGISTERS, STEP = 230, 24
+"""Of 255 that a lane has, and of those that a further step takes where four are worth it; `registers` counts neither addresses
+nor what is computed on the way. Measured at 56 × 56 cells: four steps cost three quarters of two with S4D (18 registers a
+step), a fifth more with SSD (38); two cost a fifth more than one with mLSTM (33 states), and with S6 in a Vim layer (59) a sixth
+less."""
+
 
 def choose_gpu_schedule(kernels: ScanKernels, traversal: Traversal, shape: Shape, batch: int) -> Schedule:
-    """The schedule for one size. Its chunks depend on the traversal and on the grid alone, never on the batch."""
-    chunk, backward_chunk, nest = choose_chunks(values_held(kernels), traversal, shape.grid)
-    blocks = -(-shape.channels // LANES)
+    """The schedule for one size. Its chunks depend on the traversal, the grid and the computing type, never on the batch."""
+    if why_sequential(kernels, traversal, shape.grid, shape.compute) is not None:
+        return sequential_schedule(kernels, traversal, shape, batch)
+    lanes = channels_together(kernels)
+    return chunked_schedule(kernels, merge(kernels, traversal, shape.grid, batch * -(-shape.channels // lanes)))
+
+
+def sequential_schedule(kernels: ScanKernels, traversal: Traversal, shape: Shape, batch: int) -> Schedule:
+    """The schedule step by step, which any recurrence has."""
+    chunk, backward_chunk, nest = choose_chunks(kernels, traversal, shape.grid)
+    mode = merge(kernels, traversal, shape.grid, batch * -(-shape.channels // LANES))
+    return Schedule("nest" if nest else "table", mode, LANES, chunk, backward_chunk)
+
+
+def merge(kernels: ScanKernels, traversal: Traversal, grid: tuple[int, ...], programs: int) -> Literal["turns", "partials"]:
+    """How the directions come together where there are so many programs for each of them."""
     summed = kernels.merge_scale is not None and kernels.split is None
-    in_turns = summed and batch * blocks >= PROGRAMS and visits_once(traversal, shape.grid)
-    return Schedule("nest" if nest else "table", "turns" if in_turns else "partials", LANES, chunk, backward_chunk)
+    return "turns" if summed and programs >= PROGRAMS and visits_once(traversal, grid) else "partials"
 
 
 def values_held(kernels: ScanKernels) -> int:
@@ -39,23 +62,35 @@ def values_held(kernels: ScanKernels) -> int:
     return sum(parameter.width for parameter in kernels.parameters) + len(kernels.forward.states)
 
 
+def registers(kernel: BackwardKernel, steps: int) -> int:
+    """How many values a lane of the backward holds at once where a chunk has so many steps: what goes from chunk to chunk, the
+    states, and of every step what is kept and what was read, two 16-bit numbers in a register."""
+    fixed = {name for access in kernel.parameters for name in access.names} | {let.name for let in kernel.prologue}
+    read = {a for let in (*kernel.forward, *kernel.backward) for a in let.arguments}
+    again = {a for let in kernel.backward for a in let.arguments} | {a for g in kernel.gradients for a in g.atoms}
+    carried = len(fixed & read) + len(kernel.carries) + len(kernel.accumulates) + len(kernel.states)
+    words = sum(-(-len(access.names) // 2) for access in kernel.reads if again.intersection(access.names))
+    next_step = {advance.value for advance in kernel.advances if advance.state in kernel.keep}
+    return carried + steps * (len(set(kernel.keep) - next_step) + words + 1)
+
+
 def visits_once(traversal: Traversal, grid: tuple[int, ...]) -> bool:
     """Every direction visits every row once, on every route."""
     return traversal.plain or traversal.at(grid).simple
 
 
-def choose_chunks(held: int, traversal: Traversal, grid: tuple[int, ...]) -> tuple[int, int, bool]:
+def choose_chunks(kernels: ScanKernels, traversal: Traversal, grid: tuple[int, ...]) -> tuple[int, int, bool]:
     """(chunk, backward chunk, whether loops do): those of loops as fast as a table, else the best for a table."""
-    loops = loop_chunks(held, traversal, grid)
+    loops = loop_chunks(kernels, traversal, grid)
     if loops is None or any(why_a_table(walk_of(order, grid)) for order in traversal.orders):
-        return *candidates(held)[0], False
+        return *candidates(kernels)[0], False
     return *loops, True
 
 
-def loop_chunks(held: int, traversal: Traversal, grid: tuple[int, ...]) -> tuple[int, int] | None:
+def loop_chunks(kernels: ScanKernels, traversal: Traversal, grid: tuple[int, ...]) -> tuple[int, int] | None:
     """The best (chunk, backward chunk) that divides every run; None where not all directions are loops of whole chunks."""
     walks = [walk_of(order, grid) for order in traversal.orders] if traversal.plain else [""]
-    for chunk, backward_chunk in candidates(held):
+    for chunk, backward_chunk in candidates(kernels):
         if all(isinstance(walk, Walk) and walk.length % chunk == 0 for walk in walks):
             return chunk, backward_chunk
     return None
@@ -70,6 +105,12 @@ def why_a_table(walk: Walk | str) -> str | None:
     return f"runs of {walk.length} steps are short" if walk.length < SHORTEST_RUN else None
 
 
-def candidates(held: int) -> tuple[tuple[int, int], ...]:
-    """(chunk, backward chunk) for a lane that holds so many values, the best first."""
-    return FEW_VALUES if held <= 12 else SOME_VALUES if held <= 48 else MANY_VALUES
+def candidates(kernels: ScanKernels) -> tuple[tuple[int, int], ...]:
+    """(chunk, backward chunk), the best first."""
+    if len(kernels.forward.states) < MANY_STATES:
+        held = values_held(kernels)
+        return FEW_VALUES if held <= 12 else SOME_VALUES if held <= 48 else MANY_VALUES
+    one, two, four = (registers(kernels.backward, steps) for steps in (1, 2, 4))
+    if four <= REGISTERS and two - one <= STEP:
+        return FEW_VALUES + SOME_VALUES
+    return SOME_VALUES if two <= REGISTERS and len(kernels.forward.states) <= MOST_STATES else MANY_VALUES

@@ -7,6 +7,7 @@ It does not choose anything: chunk, lanes, addressing and merge are the schedule
 
 from __future__ import annotations
 
+from scanlang.codegen.gpu.chunked_programs import write_chunked
 from scanlang.codegen.gpu.triton_chunks import backward_chunk, forward_chunk
 from scanlang.codegen.gpu.triton_helpers import helper_texts
 from scanlang.codegen.gpu.triton_layout import Entry, Layout, Shape, argument_name
@@ -68,7 +69,9 @@ def _write_head(writer: Writer, layout: Layout) -> None:
 
 
 def _write_entry(writer: Writer, layout: Layout, entry: Entry) -> None:
-    if entry.walks:
+    if entry.walks and layout.schedule.kind == "chunked":
+        write_chunked(writer, layout, entry)
+    elif entry.walks:
         _write_program(writer, program(layout, entry))
     else:
         _write_cells(writer, layout, entry)
@@ -86,7 +89,7 @@ def program(layout: Layout, entry: Entry) -> Program:
 
 
 def _write_program(writer: Writer, made: Program) -> None:
-    made.write_reader(writer)
+    made.write_readers(writer)
     if made.layout.schedule.addressing == "nest" or made.layout.steps >= made.steps:
         made.chunk.write(writer)
     for rest in made.rests.values():

@@ -77,7 +77,7 @@ def compile_kernel(module: ModuleType, layout: Layout, entry: Entry, capability:
         attrs={(i,): [["tt.divisibility", 16]] for i in pointers},
     )
     options = {"num_warps": entry.warps, "enable_fp_fusion": True}
-    with without_coalescing() if entry.walks else nullcontext():
+    with without_coalescing() if entry.walks and layout.schedule.kind == "sequential" else nullcontext():
         compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     return _examine(compiled, layout, entry, capability)
 

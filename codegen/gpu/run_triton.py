@@ -46,19 +46,26 @@ class TritonScan:
         self.kernels, self.traversal, self.choose = kernels, traversal, choose
         self._built: dict[tuple[Shape, Schedule, torch.device], _Built] = {}
         self._chosen: dict[tuple[Shape, int, torch.device], _Built] = {}
-        self._chunks: dict[tuple[int, ...], int] = {}
+        self._chunks: dict[tuple[tuple[int, ...], torch.dtype], int] = {}
         self._lock = threading.Lock()
 
-    def chunk(self, grid: tuple[int, ...]) -> int:
+    def chunk(self, grid: tuple[int, ...], computing: torch.dtype = torch.float32) -> int:
         sizes = tuple(map(int, grid))  # a kernel is made for one size, so a traced size is fixed here
-        if sizes not in self._chunks:
-            self._chunks[sizes] = self.choose(self.kernels, self.traversal, Shape(sizes, 1, ()), 1).backward_chunk
-        return self._chunks[sizes]
+        if (sizes, computing) not in self._chunks:
+            shape = Shape(sizes, 1, (), str(computing).removeprefix("torch."))
+            self._chunks[sizes, computing] = self.choose(self.kernels, self.traversal, shape, 1).backward_chunk
+        return self._chunks[sizes, computing]
 
     def forward(
-        self, arrays: Mapping[str, Tensor], grid: tuple[int, ...], save: bool, tables: Tensor | None = None
+        self,
+        arrays: Mapping[str, Tensor],
+        grid: tuple[int, ...],
+        save: bool,
+        tables: Tensor | None = None,
+        entry: Tensor | None = None,
+        final: Tensor | None = None,
     ) -> tuple[Tensor, Saved]:
-        call = _Call(self, arrays, grid, tables)
+        call = _Call(self, arrays, grid, tables, entry, final)
         return call.forward(save)
 
     def backward(
@@ -68,8 +75,10 @@ class TritonScan:
         arrays: Mapping[str, Tensor],
         grid: tuple[int, ...],
         tables: Tensor | None = None,
+        final: Tensor | None = None,
+        entry: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        call = _Call(self, arrays, grid, tables)
+        call = _Call(self, arrays, grid, tables, entry, final)
         return call.backward(_aligned(gradient), saved)
 
     def built(self, shape: Shape, batch: int, device: torch.device) -> _Built:
@@ -100,25 +109,40 @@ def _aligned(tensor: Tensor) -> Tensor:
 
 
 def _side_by_side(total: Tensor, streams: Sequence[Stream]) -> dict[str, Tensor]:
-    """The gradients of streams that lie side by side in every row."""
+    """What lies side by side in every row, a stream's `width` numbers each."""
     firsts = offsets(streams)
     return {stream.name: total.narrow(-1, firsts[stream.name], stream.width) for stream in streams}
+
+
+def _over_units(lanes: Tensor, every: int) -> Tensor:
+    """`(…, channels, width)` summed over the channels of every unit, `(…, channels / every, width)`."""
+    return lanes if every <= 1 else lanes.unflatten(-2, (-1, every)).sum(-2)
 
 
 class _Call:
     """One call: arrays, sizes, and the module for them."""
 
-    def __init__(self, scan: TritonScan, arrays: Mapping[str, Tensor], grid: tuple[int, ...], tables: Tensor | None) -> None:
+    def __init__(
+        self,
+        scan: TritonScan,
+        arrays: Mapping[str, Tensor],
+        grid: tuple[int, ...],
+        tables: Tensor | None,
+        entry: Tensor | None,
+        final: Tensor | None,
+    ) -> None:
         self.kernels = scan.kernels
         self.arrays = {name: _aligned(array) for name, array in arrays.items()}
-        first = next(stream for stream in self.kernels.streams if stream.lanes)
-        x = self.arrays[first.name]
-        self.device, self.output_type, self.batch, self.channels = x.device, x.dtype, x.shape[0], x.shape[-1]
+        x = self.arrays[self.kernels.leading.name]
+        self.device, self.output_type, self.batch = x.device, x.dtype, x.shape[0]
+        self.channels = self.kernels.channel_count(self.arrays)
         streams = {stream.name for stream in self.kernels.streams}
         double = any(a.dtype == torch.float64 for n, a in self.arrays.items() if n in streams)
         self.compute = torch.float64 if double else torch.float32
         dtypes = tuple((name, str(array.dtype).removeprefix("torch.")) for name, array in self.arrays.items())
-        shape = Shape(tuple(grid), self.channels, dtypes, str(self.compute).removeprefix("torch."))
+        self.ends = {name: array for name, array in (("entry", entry), ("final", final)) if array is not None}
+        compute = str(self.compute).removeprefix("torch.")
+        shape = Shape(tuple(grid), self.channels, dtypes, compute, entry is not None, final is not None)
         self.built = scan.built(shape, self.batch, self.device)
         self.layout = self.built.layout
         self.table = self.built.table if tables is None else _aligned(tables)
@@ -143,7 +167,7 @@ class _Call:
     def forward(self, save: bool) -> tuple[Tensor, Saved]:
         layout = self.layout
         states = self.states(layout.chunks if save else 0)
-        given = {**self.common(), "states": states, "SAVE": save}
+        given = {**self.common(), "states": states, **self.ends, "SAVE": save}
         partials = self.empty(0)
         if layout.partial_outputs:
             partials, output = self.like(copies=layout.directions), self.like(self.output_type, pointwise=True)
@@ -178,8 +202,8 @@ class _Call:
         cotangent = gradient.to(self.output_type)
         if self.kernels.merge_adjoint is not None:
             cotangent = self.merge_backward(cotangent, saved, found)
-        given = {**self.common(), "cotangent": cotangent, "states": saved.states}
-        targets = {stream.name: self.gradient_buffer(stream) for stream in layout.lane_streams}
+        given = {**self.common(), "cotangent": cotangent, "states": saved.states, **self.ends}
+        targets = {s.name: self.gradient_buffer(s) for s in (*layout.lane_streams, *layout.spread_streams)}
         given |= {argument_name("g", name): target for name, target in targets.items()}
         if layout.mode == "turns":
             given |= {argument_name("running", s.name): self.running(targets[s.name]) for s in layout.summed_streams}
@@ -191,18 +215,39 @@ class _Call:
             whole = stream.per_direction or layout.mode != "partials"
             made = targets[stream.name] if whole else targets[stream.name].sum(0)
             found[stream.name] = found[stream.name] + made if stream.name in found else made
-        if "sums" in sums:
-            found |= _side_by_side(sums["sums"][0] if layout.blocks == 1 else sums["sums"].sum(0), layout.uniform_streams)
+        found |= {s.name: _over_units(targets[s.name], s.every) for s in layout.spread_streams}
+        found |= self.added_up(sums["sums"]) if "sums" in sums else {}
         if "timed" in sums:
             found |= _side_by_side(sums["timed"].sum((0, 1)), layout.timed_streams)
         for parameter in self.kernels.parameters:
-            found[parameter.name] = parts[parameter.name].sum((0, 1) if parameter.shared else 0)
+            made = parts[parameter.name].sum((0, 1) if parameter.shared else 0)
+            found[parameter.name] = _over_units(made, parameter.every)
         return found
 
+    def added_up(self, sums: Tensor) -> dict[str, Tensor]:
+        """Gradients from their parts by block of channels: over all blocks, or over those of a unit."""
+        layout = self.layout
+        if all(stream.uniform for stream in layout.scalar_streams):
+            return _side_by_side(sums[0] if layout.blocks == 1 else sums.sum(0), layout.scalar_streams)
+        found = {}
+        for stream in layout.scalar_streams:
+            parts = _side_by_side(sums, layout.scalar_streams)[stream.name]
+            found[stream.name] = parts.sum(0) if stream.uniform else self.units_added_up(parts, stream.every)
+        return found
+
+    def units_added_up(self, parts: Tensor, every: int) -> Tensor:
+        """`(blocks, B, R, K, width)` → `(B, R, K, units, width)`, or with the units of all directions in a row."""
+        layout = self.layout
+        by_row = parts.permute(1, 2, 3, 0, 4)
+        if self.kernels.split is None:
+            return _over_units(by_row, every // layout.schedule.lanes)
+        own = [by_row[:, :, k, : layout.blocks_of(k)] for k in range(layout.directions)]
+        return _over_units(torch.cat(own, 2), every // layout.schedule.lanes)
+
     def sum_buffers(self) -> dict[str, Tensor]:
-        """Gradients of streams without lanes in parts by block of channels; along TIME by image, too."""
+        """Gradients of what a program reads one value of, in parts by block of channels; along TIME by image, too."""
         layout, made = self.layout, dict[str, Tensor]()
-        if layout.uniform_streams:
+        if layout.scalar_streams:
             made["sums"] = self.sum_buffer(layout.rows, layout.directions, layout.sum_width)
         if layout.timed_streams:
             made["timed"] = self.sum_buffer(layout.directions, layout.steps, layout.timed_width)
@@ -226,6 +271,9 @@ class _Call:
 
     def gradient_buffer(self, stream: Stream) -> Tensor:
         layout, dtype = self.layout, getattr(torch, self.layout.gradient_type(stream))
+        if stream.units:
+            own = () if self.kernels.split is not None else (layout.directions,)
+            return self.written(self.batch, layout.rows, *own, self.channels, stream.width, dtype=dtype)
         if stream.per_direction:
             return self.written(self.batch, layout.rows, layout.directions, self.channels, dtype=dtype)
         return self.like(dtype, copies=layout.directions if layout.mode == "partials" else None)
@@ -263,6 +311,6 @@ class _Call:
         if programs == 0:
             return
         on_device = torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
-        walks = name in ("forward", "backward")
-        with on_device, without_coalescing() if walks else contextlib.nullcontext():
+        step_by_step = name in ("forward", "backward") and self.layout.schedule.kind == "sequential"
+        with on_device, without_coalescing() if step_by_step else contextlib.nullcontext():
             getattr(self.built.module, name)[(programs,)](**arguments, num_warps=warps, enable_fp_fusion=True)

@@ -27,6 +27,8 @@ from scanlang.codegen.gpu.triton_text import (
 from scanlang.codegen.kernel import OWN, TIME, Access, Accumulate, Atom, BackwardKernel, ForwardKernel, Let, Stream
 
 CONSTANTS = ("STRIDE", "TURN", "SAVE")
+MOST_SAVED = 64
+"""More states than these are saved when their step begins, not behind the chunk with all that is stored: registers are few."""
 FIRST, MIDDLE, LAST = 0, 1, 2
 """Values of TURN: the first direction stores, the others add, the last also finishes."""
 
@@ -135,10 +137,10 @@ class Chunk:
             wide = ".to(tl.int64)" if self.layout.wide else ""
             self.addresses[name] = Statement(name, text + wide, frozenset((read,)))
 
-    def load(self, target: str, address: Address, lanes: bool, guard: str = "") -> None:
+    def load(self, target: str, address: Address, lanes: bool, guard: str = "", other: str = "0.0") -> None:
         text, reads = address
         if lanes and self.layout.tail:
-            text, reads = f"{text}, mask=m_c, other=0.0", reads | {"m_c"}
+            text, reads = f"{text}, mask=m_c, other={other}", reads | {"m_c"}
         self.loads.append(Statement(target, f"tl.load({text})", reads, guard=guard))
 
     def read(self, access: Access, step: int) -> None:
@@ -151,10 +153,11 @@ class Chunk:
             self.load(raw, self.address(pointer, step, row, route=stream.route), lanes=True)
             self._convert(step_name(access.names[0], step), raw)
             return
-        bits, per_word = self.layout.word(stream), self.layout.per_word(stream)
-        for element in range(stream.width // per_word):
+        bits, per_word, lanes = self.layout.word(stream), self.layout.per_word(stream), not self.layout.scalar(stream)
+        for element in range(self.layout.words(stream)):
             word = argument_name(f"r{step}_{element}", stream.name)
-            self.load(word, self.address(pointer, step, row, element, stream.route), lanes=False)
+            address = self.address(pointer, step, row, element, stream.route)
+            self.load(word, address, lanes, other="0" if bits else "0.0")
         for place, name in enumerate(access.names):
             raw = argument_name(f"r{step}_{place // per_word}", stream.name)
             if not bits:
@@ -212,13 +215,16 @@ class Chunk:
         everything = names | frozenset(reads) | (frozenset(("m_c",)) if mask else frozenset())
         self.stores.append(Statement(None, f"tl.store({text}, {value}{mask})", everything, guard=guard))
 
-    def store_result(self, target: str, row: int, value: tuple[str, frozenset[str]], step: int, route: int) -> None:
-        """Store the only value that a step has for its row, or add it where a direction comes back to a row."""
-        address = self.address(target, step, row, route=route)
+    def store_result(
+        self, target: str, row: int, value: tuple[str, frozenset[str]], step: int, route: int, element: int = 0
+    ) -> None:
+        """Store the only value that a step has for its row (and `element`), or add it where a direction comes back to a row."""
+        address = self.address(target, step, row, element, route)
         if self.layout.adds(route):
-            so_far = f"l{step}_{target}"
+            name = f"{target}_{element}" if element else target
+            so_far = f"l{step}_{name}"
             self.load(so_far, address, lanes=True)
-            value = self.sum_with(target, so_far, value, step, route)
+            value = self.sum_with(name, so_far, value, step, route)
         self.store(address, *value)
 
     def sum_with(
@@ -265,9 +271,9 @@ class Chunk:
         return ChunkFunction(name, summary, tuple(parameters), tuple(statements), tuple(results), tuple(carried))
 
 
-def uniform_names(reads: Iterable[Access], lets: Iterable[Let]) -> frozenset[str]:
-    """Names whose value is the same in all lanes: what comes from streams without lanes alone."""
-    uniform = {name for access in reads if isinstance(access.of, Stream) and not access.of.lanes for name in access.names}
+def uniform_names(layout: Layout, reads: Iterable[Access], lets: Iterable[Let]) -> frozenset[str]:
+    """Names whose value is the same in all lanes: what comes from streams with one value for all of them alone."""
+    uniform = {name for access in reads if isinstance(access.of, Stream) and layout.scalar(access.of) for name in access.names}
     for let in lets:
         if all(not isinstance(a, str) or a in uniform for a in let.arguments):
             uniform.add(let.name)
@@ -283,10 +289,11 @@ def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     kernel: ForwardKernel = layout.kernels.forward
     local = local_names(kernel.reads, kernel.states, (let.name for let in kernel.body))
     results = [kernel.output, *(advance.value for advance in kernel.advances)]
-    uniform, terms = uniform_names(kernel.reads, kernel.body), Terms.of(kernel.body, results)
+    uniform, terms = uniform_names(layout, kernel.reads, kernel.body), Terms.of(kernel.body, results)
     chunk = Chunk(layout, layout.schedule.chunk, steps, local, uniform, terms)
     every, channels, row, route = layout.schedule.backward_chunk, layout.widest, layout.output_row, layout.kernels.output_route
     scale = layout.kernels.merge_scale if layout.mode != "partials" else None
+    at_once = layout.states * (layout.schedule.chunk // every) > MOST_SAVED
     for step in range(steps):
         if step % every == 0:
             for number_, state in enumerate(kernel.states):
@@ -294,6 +301,8 @@ def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
                 where = f"states + {offset}" if offset else "states"
                 saved = step_name(state, step)
                 chunk.store((where, frozenset(("states",))), saved, (saved,), guard="SAVE")
+                if at_once and step:
+                    chunk.work.append(chunk.stores.pop())
         for access in kernel.reads:
             chunk.read(access, step)
         for let in kernel.body:
@@ -316,7 +325,7 @@ def backward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     results = [advance.value for advance in (*kernel.advances, *kernel.carry_advances)]
     results += [accumulate.value for accumulate in kernel.accumulates]
     results += [atom for gradient in kernel.gradients for atom in gradient.atoms]
-    uniform, terms = uniform_names(kernel.reads, lets), Terms.of(lets, results)
+    uniform, terms = uniform_names(layout, kernel.reads, lets), Terms.of(lets, results)
     chunk = Chunk(layout, layout.schedule.backward_chunk, steps, local, uniform, terms)
     channels = layout.widest
     for number_, state in enumerate(kernel.states):
@@ -334,6 +343,7 @@ def backward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     pointers = [*_stream_pointers(layout), "cotangent", "states"]
     for stream in layout.lane_streams:
         pointers += [argument_name("g", stream.name), argument_name("running", stream.name)]
+    pointers += [argument_name("g", stream.name) for stream in layout.spread_streams]
     order = [*pointers, "sums", "timed", *_fixed_names(kernel), *(before for before, _ in carried)]
     summary = f"{steps} steps forward from the saved states, then back. Returns carries and sums for the steps before."
     return chunk.finish(name, summary, order, [after for _, after in carried], carried)
@@ -366,8 +376,12 @@ def _walk_back(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
             else:
                 running = argument_name("running", stream.name)
                 chunk.store_merged(target, running, row, atom, step, 1.0, stream.route)
+        for stream in layout.spread_streams:
+            target, row = argument_name("g", stream.name), layout.gradient_row(stream)
+            for element, atom in enumerate(gradients.get(stream.name, (0.0,) * stream.width)):
+                chunk.store_result(target, row, chunk.lanes(atom, step), step, stream.route, element)
         first = 0
-        for route, streams in groupby(layout.uniform_streams, key=lambda stream: stream.route):
+        for route, streams in groupby(layout.scalar_streams, key=lambda stream: stream.route):
             atoms = [a for s in streams for a in gradients.get(s.name, (0.0,) * s.width)]
             _sum_lanes(chunk, atoms, Line("sums", layout.directions * layout.sum_width, route), first, step)
             first += len(atoms)

@@ -1,4 +1,4 @@
-"""The small functions that generated Triton modules carry: accurate log1p and tanh, unpacking of words, sums over lanes.
+"""The small functions that generated Triton modules carry: accurate expm1, log1p and tanh, unpacking of words, sums over lanes.
 
 Only what a module calls is printed into it (`helper_texts`), so that every module stands alone.
 """
@@ -6,6 +6,7 @@ Only what a module calls is printed into it (`helper_texts`), so that every modu
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from math import comb
 
@@ -17,11 +18,19 @@ _LOG1P = (
     0.999999994656292, -0.49999892648063277, 0.3332971049891775, -0.24951616262872076, 0.19663274257204805,
     -0.15269667074363288, 0.10543623795419527, -0.05637361283010733, 0.019542527261014103, -0.00317605701843196,
 )  # fmt: skip
+# expm1(x) / x on [-0.7, 0.7] in float32 and on [-0.5, 0.5] in float64, likewise: 1.7 and 1.3 ulp.
+_EXPM1 = {
+    "float32": (0.7, (1.0, 0.5000003221982158, 0.16666670240445536, 0.0416614098567841, 0.008332750181743731,
+                      0.0014103015788625222, 0.0002007889419451124)),
+    "float64": (0.5, (1.0, 0.5, 0.16666666666666666, 0.041666666666667664, 0.0083333333333334, 0.0013888888888569297,
+                      0.0001984126984105686, 2.480158773980975e-05, 2.755731951602831e-06, 2.7557027169443954e-07,
+                      2.50519137456348e-08, 2.0970151215169475e-09, 1.6121291390767837e-10)),
+}  # fmt: skip
 
 
 def helper_texts(text: str, compute: str) -> list[str]:
     """The definitions of the helpers that `text` calls, those they call included, in a fixed order."""
-    names = ("exp", "reciprocal", "log1p", "tanh", "floor_div", "floor_mod")
+    names = ("exp", "reciprocal", "expm1", "log1p_small", "log1p", "tanh", "floor_div", "floor_mod")
     found = [_fixed(name, compute) for name in names if re.search(rf"(?<![\w.]){name}\(", text)]
     for kind, bits, place in sorted(set(re.findall(r"\b(float16|bfloat16|float32)_of_(32|64)_(\d)\(", text))):
         found.append(_unpack(kind, int(bits), int(place)))
@@ -41,14 +50,32 @@ def _power(count: int) -> int:
 
 def _fixed(name: str, compute: str) -> str:
     match name, compute:
-        case "log1p", "float32":
+        case "expm1", _:
+            near, terms = _EXPM1[compute]
+            power = f"tl.exp2(x * {LOG2_E!r})" if compute == "float32" else "tl.exp(x)"
+            body = [
+                f'"""exp(x) - 1: a polynomial up to {near}, where the difference loses what is small."""',
+                *_polynomial("x", terms, compute),
+                f"return tl.where(tl.abs(x) < {near}, b_sum * x, {power} - 1.0)",
+            ]
+            return _function("expm1(x)", body)
+        case "log1p_small", "float32":
             body = [
                 '"""log(1 + q) for 0 <= q <= 1, within 2 ulp: a polynomial, as lg2.approx loses small values."""',
-                f"b_sum = tl.fma(q, {_LOG1P[-1]!r}, {_LOG1P[-2]!r})",
-                *(f"b_sum = tl.fma(b_sum, q, {c!r})" for c in _LOG1P[-3::-1]),
+                *_polynomial("q", _LOG1P, compute),
                 "return b_sum * q",
             ]
-            return _function("log1p(q)", body)
+            return _function("log1p_small(q)", body)
+        case "log1p", "float32":
+            body = [
+                '"""log(1 + x): by log1p_small where it may be, log(1 + x) = -log(1 - x / (1 + x)); else log loses nothing."""',
+                "b_whole = 1.0 + x",
+                "q = tl.where(x < 0.0, -x / b_whole, x)",
+                *_polynomial("q", _LOG1P, compute),
+                "b_near = tl.where(x < 0.0, -b_sum * q, b_sum * q)",
+                "return tl.where((x < -0.5) | (x > 1.0), tl.log(b_whole), b_near)",
+            ]
+            return _function("log1p(x)", body)
         case "exp", _:
             body = [
                 '"""A multiplication and one instruction (ex2.approx); results below 2**-126 are zero."""',
@@ -63,20 +90,28 @@ def _fixed(name: str, compute: str) -> str:
                 "return b_near * (2.0 - x * b_near)",
             ]
             return _function("reciprocal(x)", body)
-        case "log1p", _:
+        case "log1p_small", _:
             body = [
                 '"""log(1 + q) for 0 <= q <= 1, with the rounding of 1 + q put right."""',
                 "b_sum = 1.0 + q",
                 "return tl.log(b_sum) + (q - (b_sum - 1.0)) / b_sum",
             ]
-            return _function("log1p(q)", body)
+            return _function("log1p_small(q)", body)
+        case "log1p", _:
+            body = [
+                '"""log(1 + x), with the rounding of 1 + x put right where it matters."""',
+                "b_sum = 1.0 + x",
+                "b_lost = (x - (b_sum - 1.0)) / b_sum",
+                "return tl.log(b_sum) + tl.where(tl.abs(x) < 1.0, b_lost, 0.0)",
+            ]
+            return _function("log1p(x)", body)
         case "tanh", _:
-            terms = _tanh_series(5 if compute == "float32" else 12)
+            series = _tanh_series(5 if compute == "float32" else 12)
             body = [
                 '"""tanh with its relative accuracy kept near zero: a series up to 0.25, exponentials beyond."""',
                 "b_square = x * x",
-                f"b_sum = {terms[-1]!r} * b_square + {terms[-2]!r}",
-                *(f"b_sum = b_sum * b_square + {c!r}" for c in terms[-3::-1]),
+                f"b_sum = {series[-1]!r} * b_square + {series[-2]!r}",
+                *(f"b_sum = b_sum * b_square + {c!r}" for c in series[-3::-1]),
                 "b_decay = tl.exp(-2.0 * tl.abs(x))",
                 "b_far = (1.0 - b_decay) / (1.0 + b_decay)",
                 "b_far = tl.where(x < 0.0, -b_far, b_far)",
@@ -87,6 +122,13 @@ def _fixed(name: str, compute: str) -> str:
             return _function("floor_div(a, n)", ['"""Rounds down; n is positive."""', "return (a - (a % n + n) % n) // n"])
         case _:
             return _function("floor_mod(a, n)", ['"""0 <= result < n; n is positive."""', "return (a % n + n) % n"])
+
+
+def _polynomial(variable: str, terms: Sequence[float], compute: str) -> list[str]:
+    """`b_sum = terms[0] + terms[1] * variable + …`. A number given to tl.fma is a float32."""
+    form = "tl.fma({}, {}, {!r})" if compute == "float32" else "{} * {} + {!r}"
+    first = f"b_sum = {form.format(variable, repr(terms[-1]), terms[-2])}"
+    return [first, *(f"b_sum = {form.format('b_sum', variable, c)}" for c in terms[-3::-1])]
 
 
 def _tanh_series(count: int) -> list[float]:

@@ -30,12 +30,18 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 @dataclass(frozen=True)
 class Shape:
     """What a module is specialised to: `grid` is the length of every axis, `dtypes` gives the type of every stream, parameter
-    and input of the merge by name."""
+    and input of the merge by name.
+
+    With `entry` the states before the first step are given, and the backward gives their gradient; with `final` those after the
+    last step are asked for, and the backward is given their gradient.
+    """
 
     grid: tuple[int, ...]
     channels: int
     dtypes: tuple[tuple[str, str], ...]
     compute: str = "float32"
+    entry: bool = False
+    final: bool = False
 
     @property
     def cells(self) -> int:
@@ -231,16 +237,11 @@ class Layout:
         """Of what the forward writes."""
         if self.partial_outputs or self.adds(self.kernels.output_route):
             return self.shape.compute
-        return self.shape.dtype(self.first_map.name)
-
-    @property
-    def first_map(self) -> Stream:
-        """The stream that gives the output its type."""
-        return next(stream for stream in self.kernels.streams if stream.lanes)
+        return self.shape.dtype(self.kernels.leading.name)
 
     def gradient_type(self, stream: Stream) -> str:
-        """Of what the backward writes for a stream with lanes."""
-        whole = stream.per_direction or self.mode != "partials"
+        """Of what the backward writes for a stream with lanes, or in every lane for one of units."""
+        whole = stream.every == 1 and (stream.units or stream.per_direction or self.mode != "partials")
         return self.shape.dtype(stream.name) if whole and not self.adds(stream.route) else self.shape.compute
 
     # Streams.
@@ -255,11 +256,20 @@ class Layout:
         """Streams whose gradient is a sum over the directions."""
         return tuple(stream for stream in self.lane_streams if not stream.per_direction)
 
+    def scalar(self, stream: Stream) -> bool:
+        """A program reads one value of it a step: it is uniform, or a unit is made of whole blocks of lanes."""
+        return not stream.lanes and stream.every % self.schedule.lanes == 0
+
     @cached_property
-    def uniform_streams(self) -> tuple[Stream, ...]:
-        """Streams without lanes that have a gradient for every row, by route."""
-        found = [s for s in self.kernels.streams if not (s.lanes or s.constant or s.route == TIME)]
+    def scalar_streams(self) -> tuple[Stream, ...]:
+        """Those that have a gradient for every row, by route: a program gives the sum over its lanes."""
+        found = [s for s in self.kernels.streams if self.scalar(s) and not (s.constant or s.route == TIME)]
         return tuple(sorted(found, key=lambda stream: stream.route))
+
+    @cached_property
+    def spread_streams(self) -> tuple[Stream, ...]:
+        """Streams of units that are no whole blocks of lanes and have a gradient: every lane gives its own."""
+        return tuple(s for s in self.kernels.streams if s.units and not (self.scalar(s) or s.constant))
 
     @cached_property
     def timed_streams(self) -> tuple[Stream, ...]:
@@ -268,7 +278,7 @@ class Layout:
 
     @property
     def sum_width(self) -> int:
-        return sum(stream.width for stream in self.uniform_streams)
+        return sum(stream.width for stream in self.scalar_streams)
 
     @property
     def timed_width(self) -> int:
@@ -282,7 +292,7 @@ class Layout:
         return tuple(a.of.name for a in self.kernels.merge.reads if not a.of.name.startswith("y["))
 
     def word(self, stream: Stream) -> int:
-        """Bits of the words in which a stream without lanes is loaded, 0 if number by number."""
+        """Bits of the words in which the numbers of a stream lie side by side are loaded, 0 if number by number."""
         dtype = self.shape.dtype(stream.name)
         size = BYTES[dtype] * stream.width
         for bits in (64, 32):
@@ -299,20 +309,36 @@ class Layout:
         """Loaded elements from one row to the next; along TIME from one step to the next."""
         if stream.lanes:
             return self.shape.channels * (self.directions if stream.per_direction else 1)
-        width = stream.width // self.per_word(stream)
-        return width if stream.route == TIME else self.directions * width
+        if stream.units:
+            return self.units_row(stream, self.words(stream), stream.every)
+        return self.words(stream) if stream.route == TIME else self.directions * self.words(stream)
+
+    def words(self, stream: Stream) -> int:
+        """Loaded elements of one value."""
+        return stream.width // self.per_word(stream)
+
+    def units_row(self, stream: Stream, width: int, every: int) -> int:
+        """Elements from one row to the next where there are `width` for `every` so many channels of each direction."""
+        whole = self.shape.channels // every * width
+        return whole if self.kernels.split is not None else self.directions * whole
 
     def step_aside(self, stream: Stream) -> int:
-        """Loaded elements from one direction to the next, 0 if they read the same."""
+        """Loaded elements from one direction to the next, 0 if they read the same or have channels of their own."""
         if stream.lanes:
             return self.shape.channels if stream.per_direction else 0
-        width = stream.width // self.per_word(stream)
-        return self.steps * width if stream.route == TIME else width
+        if stream.units:
+            return 0 if self.kernels.split is not None else self.shape.channels // stream.every * self.words(stream)
+        return self.steps * self.words(stream) if stream.route == TIME else self.words(stream)
+
+    def gradient_row(self, stream: Stream) -> int:
+        """Elements from one row to the next of what the lanes give for a stream of units."""
+        return self.units_row(stream, stream.width, 1)
 
     @property
     def wide(self) -> bool:
         """Offsets inside one image need 64 bits."""
         rows = [self.row(stream) for stream in self.kernels.streams] + [self.directions * self.sum_width, self.output_row]
+        rows += [self.gradient_row(stream) for stream in self.spread_streams]
         per_step = [self.row(s) for s in self.kernels.streams if s.route == TIME] + [self.timed_width]
         most = max(self.rows * max(rows), self.steps * max(per_step), self.chunks * self.states * self.widest)
         return most >= 2**31
@@ -343,10 +369,11 @@ class Layout:
         sizes = [Argument("batch", "i32"), Argument("first", "i32")]
         made = [Argument("output", "*" + TYPES[self.output_type])]
         made += [Argument("running", compute)] if self.mode == "turns" else []
-        made += [Argument("states", compute), *sizes, Argument("SAVE", "constexpr")]
+        ends = [Argument("entry", compute)] * self.shape.entry + [Argument("final", compute)] * self.shape.final
+        made += [Argument("states", compute), *ends, *sizes, Argument("SAVE", "constexpr")]
         entries = [
             Entry("forward", (*common, *made), self.schedule.warps),
-            Entry("backward", (*common, *self._backward_arguments(compute), *sizes), self.schedule.warps),
+            Entry("backward", (*common, *self._backward_arguments(compute), *ends, *sizes), self.schedule.warps),
         ]
         if self.partial_outputs:
             entries.append(self._cell_entry("merge", self.kernels.merge, compute))
@@ -357,7 +384,7 @@ class Layout:
     @property
     def _result(self) -> str:
         """Triton's type of the output and of its gradient."""
-        return "*" + TYPES[self.shape.dtype(self.first_map.name)]
+        return "*" + TYPES[self.shape.dtype(self.kernels.leading.name)]
 
     def _backward_arguments(self, compute: str) -> list[Argument]:
         found = [Argument("cotangent", compute if self.kernels.merge is not None else self._result)]
@@ -366,7 +393,9 @@ class Layout:
             found.append(Argument(argument_name("g", stream.name), "*" + TYPES[self.gradient_type(stream)]))
             if self.mode == "turns" and not stream.per_direction:
                 found.append(Argument(argument_name("running", stream.name), compute))
-        found += [Argument("sums", compute)] if self.uniform_streams else []
+        spread = [(argument_name("g", s.name), "*" + TYPES[self.gradient_type(s)]) for s in self.spread_streams]
+        found += [Argument(*one) for one in spread]
+        found += [Argument("sums", compute)] if self.scalar_streams else []
         found += [Argument("timed", compute)] if self.timed_streams else []
         return found + [Argument(argument_name("g", p.name), compute) for p in self.kernels.parameters]
 

@@ -5,6 +5,7 @@ In: a layout and its chunk functions; out: the text of `forward` and `backward`,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from scanlang.codegen.gpu.triton_layout import Entry, Layout, Walk, argument_nam
 from scanlang.codegen.gpu.triton_text import Statement, Writer, argument_texts, expression, index_text, needed, origin_text
 from scanlang.codegen.kernel import TIME, BackwardKernel, ForwardKernel, Let, Parameter, Stream
 from scanlang.maps.integers import Integer, Variable, substitute
+
+MOST_HELD = 16
+"""As many values that only the end needs may be held in registers all along."""
 
 UNROLLED = 64
 """Loops of fewer chunks might be unrolled by LLVM, which takes a load to be one cheap instruction; that is prevented."""
@@ -38,38 +42,55 @@ class Program:
 
     @property
     def parameters(self) -> list[str]:
-        """Values of the parameters and of the prologue that the chunks or the epilogue read."""
+        """Values of the parameters and of the prologue that the chunks read, or the epilogue, unless it reads many."""
+        late = self.late
+        return [name for name in self._fixed if name in self._read and name not in late]
+
+    @property
+    def late(self) -> list[str]:
+        """Those that only the epilogue reads, if they are many: they are read behind the steps, which need the registers."""
+        found = [name for name in self._fixed if name in self._read and name not in self.chunk.parameters]
+        return found if len(found) > MOST_HELD else []
+
+    @property
+    def _fixed(self) -> list[str]:
         named = [name for access in self.kernel.parameters for name in access.names]
-        named += [let.name for let in self.kernel.prologue]
+        return named + [let.name for let in self.kernel.prologue]
+
+    @property
+    def _read(self) -> set[str]:
         used = set(self.chunk.parameters)
         if isinstance(self.kernel, BackwardKernel):
             used |= {a for let in self.kernel.epilogue for a in let.arguments if isinstance(a, str)}
             used |= {a for g in self.kernel.parameter_gradients for a in g.atoms if isinstance(a, str)}
-        return [name for name in named if name in used]
+        return used
 
     @property
-    def reader(self) -> str:
-        return f"{self.entry.name}_parameters"
+    def readers(self) -> dict[str, list[str]]:
+        """What the functions that load the parameters of a direction and compute the prologue give, by their names."""
+        found = {f"{self.entry.name}_parameters": self.parameters, f"{self.entry.name}_parameters_at_the_end": self.late}
+        return {name: given for name, given in found.items() if given}
 
-    def write_reader(self, writer: Writer) -> None:
-        """The function that loads the parameters of a direction and computes the prologue."""
-        if not self.parameters:
-            return
+    def write_readers(self, writer: Writer) -> None:
+        for name, given in self.readers.items():
+            self._write_reader(writer, name, given)
+
+    def _write_reader(self, writer: Writer, name: str, given: list[str]) -> None:
         layout, statements = self.layout, []
         mask = ", mask=m_c, other=0.0" if layout.tail else ""
         for access in self.kernel.parameters:
             assert isinstance(access.of, Parameter)
             pointer, width = argument_name("p", access.of.name), len(access.names)
             base = f"{pointer} + {self._parameter_row(access.of)}"
-            for element, name in enumerate(access.names):
+            for element, value in enumerate(access.names):
                 address = f"{base} + {element}" if element else base
                 text = f"tl.load({address}{mask}).to(tl.{layout.shape.compute})"
-                statements.append(Statement(name, text, frozenset((pointer,))))
+                statements.append(Statement(value, text, frozenset((pointer,))))
             assert width == access.of.width
-        statements = needed([*statements, *_lets(self.kernel.prologue, layout.shape.compute)], self.parameters)
+        statements = needed([*statements, *_lets(self.kernel.prologue, layout.shape.compute)], given)
         split = layout.kernels.split is not None
         writer.line("@triton.jit")
-        writer.wrapped(f"def {self.reader}(", [*self._read_pointers(), *self._reader_places(split), "i_block"], "):")
+        writer.wrapped(f"def {name}(", [*self._read_pointers(given), *self._reader_places(split), "i_block"], "):")
         writer.depth += 1
         whose = "of channels o_k to o_k + n_k" if split else "of direction i_k"
         writer.line(f'"""The parameters {whose}, a lane per channel, and what depends on them alone."""')
@@ -77,8 +98,8 @@ class Program:
         if layout.tail:
             writer.line(f"m_c = o_c < {'n_k' if split else 'C'}")
         writer.statements(statements)
-        several = len(self.parameters) > 1
-        writer.wrapped("return (" if several else "return ", self.parameters, ")" if several else "")
+        several = len(given) > 1
+        writer.wrapped("return (" if several else "return ", given, ")" if several else "")
         writer.depth -= 1
         writer.line()
         writer.line()
@@ -89,8 +110,8 @@ class Program:
 
     def _parameter_row(self, parameter: Parameter) -> str:
         whole = "(o_k + o_c)" if self.layout.kernels.split is not None else "(i_k * C + o_c)"
-        channel = "o_c" if parameter.shared else whole
-        return channel if parameter.width == 1 else f"{channel} * {parameter.width}"
+        unit = ("o_c" if parameter.shared else whole) + per_unit(parameter.every)
+        return unit if parameter.width == 1 else f"{unit} * {parameter.width}"
 
     def write(self, writer: Writer) -> None:
         """A function per direction, and the kernel that calls the one of its program, or all of them in turn."""
@@ -160,8 +181,14 @@ class Program:
             if self.backward and stream in layout.lane_streams and stream.per_direction:
                 gradient = argument_name("g", stream.name)
                 bases.append((gradient, gradient + self._place(stream, k)))
+            if self.backward and stream in layout.spread_streams:
+                gradient = argument_name("g", stream.name)
+                bases.append((gradient, gradient + self._spread_place(stream, k)))
         saved = layout.chunks * layout.states * layout.widest
         states = ("states", f"states + i_b * {saved * layout.directions} + o_c" + plus(k * saved))
+        ends = layout.states * layout.widest
+        for end in self._ends():
+            bases.append((end, f"{end} + i_b * {ends * layout.directions} + o_c" + plus(k * ends)))
         image, output = self._map_place(k, partial=False), self._map_place(k, partial=layout.partial_outputs)
         if not self.backward:
             bases.append(("output", f"output + {output}"))
@@ -182,8 +209,24 @@ class Program:
         """Where a stream begins for direction k."""
         layout = self.layout
         image = "" if stream.route == TIME else f" + i_b * {layout.rows * layout.row(stream)}"
-        lane, first = (" + o_c", layout.groups[k][0]) if stream.lanes else ("", 0)
+        lane, first = "", 0
+        if stream.lanes:
+            lane, first = " + o_c", layout.groups[k][0]
+        elif stream.units:
+            words, lanes = layout.words(stream), layout.schedule.lanes
+            unit = "i_block" + per_unit(stream.every // lanes) if layout.scalar(stream) else "o_c" + per_unit(stream.every)
+            lane, first = f" + {unit}" + times(words), layout.groups[k][0] // stream.every * words
         return image + lane + plus(first + k * layout.step_aside(stream))
+
+    def _spread_place(self, stream: Stream, k: int) -> str:
+        """Where direction k begins in what the lanes give for a stream of units."""
+        layout, row = self.layout, self.layout.gradient_row(stream)
+        first = layout.groups[k][0] + (0 if layout.kernels.split is not None else k * layout.shape.channels)
+        return f" + i_b * {layout.rows * row} + o_c{times(stream.width)}{plus(first * stream.width)}"
+
+    def _ends(self) -> list[str]:
+        """The arrays of states before the first step and after the last, where they are given or asked for."""
+        return ["entry"] * self.layout.shape.entry + ["final"] * self.layout.shape.final
 
     def _map_place(self, k: int, partial: bool, stacked: bool = True) -> str:
         """Where direction k begins in a map of an image: in one for all, in its own, or beside the others' in every row."""
@@ -197,7 +240,7 @@ class Program:
     def _sum_arrays(self) -> list[tuple[str, int, int]]:
         """Arrays of sums over the channels: their elements per image, and from one direction to the next."""
         layout, found = self.layout, []
-        if layout.uniform_streams:
+        if layout.scalar_streams:
             found.append(("sums", layout.rows * layout.directions * layout.sum_width, layout.sum_width))
         if layout.timed_streams:
             aside = layout.steps * layout.timed_width
@@ -205,27 +248,46 @@ class Program:
         return found
 
     def _write_start(self, writer: Writer, k: int) -> None:
-        """Parameters, and everything carried, at zero."""
+        """Parameters, and everything carried as it is before the first step taken."""
         if self.parameters:
-            split = self.layout.kernels.split is not None
-            whose = [str(number) for number in (self.layout.groups[k] if split else (k,))]
-            writer.assigned(self.parameters, f"{self.reader}(", [*self._read_pointers(), *whose, "i_block"])
-        for name in self._carried():
-            writer.line(f"{name} = tl.zeros([LANES], tl.{self.layout.shape.compute})")
+            self._write_read(writer, k, self.parameters)
+        for name, text in self._carried().items():
+            writer.line(f"{name} = {text}")
 
-    def _read_pointers(self) -> list[str]:
-        """The pointers that the reader takes: those of parameters that something needs."""
+    def _write_read(self, writer: Writer, k: int, given: list[str]) -> None:
+        reader = next(name for name, values in self.readers.items() if values == given)
+        whose = self.layout.groups[k] if self.layout.kernels.split is not None else (k,)
+        writer.assigned(given, f"{reader}(", [*self._read_pointers(given), *map(str, whose), "i_block"])
+
+    def _read_pointers(self, given: list[str]) -> list[str]:
+        """The pointers that a reader takes: those of parameters that something needs."""
         pointers = {name: argument_name("p", a.of.name) for a in self.kernel.parameters for name in a.names}
         loads = [Statement(name, "", frozenset((pointer,))) for name, pointer in pointers.items()]
         lets = _lets(self.kernel.prologue, self.layout.shape.compute)
-        read = {name for statement in needed([*loads, *lets], self.parameters) for name in statement.reads}
+        read = {name for statement in needed([*loads, *lets], given) for name in statement.reads}
         return [pointer for pointer in dict.fromkeys(pointers.values()) if pointer in read]
 
-    def _carried(self) -> list[str]:
-        """What goes from chunk to chunk, by the names the kernel has for it."""
+    def _carried(self) -> dict[str, str]:
+        """What goes from chunk to chunk, by the names the kernel has for it, and where it begins."""
+        shape, zero = self.layout.shape, f"tl.zeros([LANES], tl.{self.layout.shape.compute})"
         if isinstance(self.kernel, BackwardKernel):
-            return [*self.kernel.carries, *(a.accumulator for a in self.kernel.accumulates)]
-        return list(self.kernel.states)
+            begin = self._end("final") if shape.final else {}
+            names = (*self.kernel.carries, *(a.accumulator for a in self.kernel.accumulates))
+            return {name: self._loaded(begin[name]) if name in begin else zero for name in names}
+        if shape.entry:
+            return {name: self._loaded(place) for name, place in self._end("entry").items()}
+        starts = zip(self.kernel.states, self.kernel.starts or itertools.repeat(0.0), strict=False)
+        return {name: f"tl.full([LANES], {start!r}, tl.{shape.compute})" if start else zero for name, start in starts}
+
+    def _end(self, array: str) -> dict[str, str]:
+        """Where in `entry` or `final` every state is, or every carry the gradient of its."""
+        kernel, channels = self.kernel, self.layout.widest
+        if isinstance(kernel, BackwardKernel):
+            return {name: array + plus(state * channels) for name, state in zip(kernel.carries, kernel.carried, strict=True)}
+        return {name: array + plus(number * channels) for number, name in enumerate(kernel.states)}
+
+    def _loaded(self, place: str) -> str:
+        return f"tl.load({place}{', mask=m_c, other=0.0' if self.layout.tail else ''})"
 
     def _write_table(self, writer: Writer, k: int) -> None:
         layout = self.layout
@@ -296,18 +358,23 @@ class Program:
         given = {**places, **kernel_names, "TURN": str(turn)}
         arguments = [given.get(p, p) for p in function.parameters]
         if self._carried():
-            writer.assigned(self._carried(), f"{function.name}(", arguments)
+            writer.assigned(list(self._carried()), f"{function.name}(", arguments)
         else:
             writer.wrapped(f"{function.name}(", arguments, ")")
 
-    # The end of the backward: gradients of the parameters.
+    # The end: states, or gradients of the states and of the parameters.
 
     def _write_end(self, writer: Writer, k: int) -> None:
         kernel, layout = self.kernel, self.layout
+        mask = ", mask=m_c" if layout.tail else ""
+        end = "entry" if self.backward else "final"
+        for name, place in self._end(end).items() if end in self._ends() else ():
+            writer.line(f"tl.store({place}, {name}{mask})")
         if not isinstance(kernel, BackwardKernel):
             return
+        if self.late:
+            self._write_read(writer, k, self.late)
         writer.statements(_lets(kernel.epilogue, layout.shape.compute))
-        mask = ", mask=m_c" if layout.tail else ""
         for gradient in kernel.parameter_gradients:
             pointer, width = argument_name("g", gradient.of.name), gradient.of.width
             row = self._gradient_row(gradient.of, k) + (f" * {width}" if width > 1 else "")
@@ -322,6 +389,14 @@ class Program:
             return f"((i_b * K + {k}) * C + o_c)"
         first, count = self.layout.groups[k]
         return f"((i_b * K + {k}) * {count} + o_c)" if parameter.shared else f"(i_b * C + o_c{plus(first)})"
+
+
+def per_unit(every: int) -> str:
+    return f" // {every}" if every > 1 else ""
+
+
+def times(width: int) -> str:
+    return f" * {width}" if width > 1 else ""
 
 
 def _lets(lets: Sequence[Let], compute: str) -> list[Statement]:

@@ -1,7 +1,10 @@
-"""What is known of the terms of a step beyond their names: which products feed one sum, which divisors lie in [1, 2].
+"""What is known of the terms of a step beyond their names: which products feed one sum, what lies in [0, 1] or [1, 2].
 
 Before:  b_mul = b_C * b_h       b_y = b_mul + b_D           Before:  b_gate = b_above / b_sum      (b_sum = 1 + exp(-|z|))
 After:   b_y = tl.fma(b_C, b_h, b_D)                         After:   b_gate = b_above * reciprocal(b_sum)
+
+Before:  b_log = log1p(b_exp)        (b_exp = exp(-|z|))
+After:   b_log = log1p_small(b_exp)
 """
 
 from __future__ import annotations
@@ -15,9 +18,10 @@ from scanlang.codegen.kernel import Atom, Let
 
 @dataclass(frozen=True)
 class Terms:
-    """`products` maps a product that only one sum reads to its factors; `near_one` holds what lies in [1, 2]."""
+    """`products` maps a product that only one sum reads to its factors; `small` lies in [0, 1], `near_one` in [1, 2]."""
 
     products: Mapping[Atom, tuple[Atom, Atom]]
+    small: frozenset[str]
     near_one: frozenset[str]
 
     @staticmethod
@@ -33,7 +37,9 @@ class Terms:
         for let in unique.values():
             if let.function == "mul" and len(readers[let.name]) == 1 and all(isinstance(a, str) for a in let.arguments):
                 products[let.name] = (let.arguments[0], let.arguments[1])
-        return Terms(products, _near_one(unique))
+        small = _small(unique)
+        sums = (let for let in unique.values() if let.function == "add" and 1.0 in let.arguments)
+        return Terms(products, small, frozenset(let.name for let in sums if small.intersection(let.arguments)))
 
     def rewritten(self, let: Let) -> Let:
         """The let as it is best computed."""
@@ -44,24 +50,23 @@ class Terms:
                 return Let(let.name, "fma", (*self.products[b], a), let.origin)
             case "div", (a, b) if b in self.near_one:
                 return Let(let.name, "div_near_one", (a, b), let.origin)
+            case "log1p", (a,) if a in self.small:
+                return Let(let.name, "log1p_small", (a,), let.origin)
             case _:
                 return let
 
 
-def _near_one(lets: Mapping[str, Let]) -> frozenset[str]:
-    """Names of `1 + exp(-|z|)`."""
+def _small(lets: Mapping[str, Let]) -> frozenset[str]:
+    """Names of `exp(-|z|)`."""
 
-    def function_of(atom: Atom) -> str:
-        return lets[atom].function if isinstance(atom, str) and atom in lets else ""
-
-    def is_small(atom: Atom) -> bool:
-        if function_of(atom) != "exp":
-            return False
-        (exponent,) = lets[str(atom)].arguments
-        return function_of(exponent) == "neg" and function_of(lets[str(exponent)].arguments[0]) == "abs"
+    def argument(atom: Atom, function: str) -> Atom | None:
+        let = lets.get(atom) if isinstance(atom, str) else None
+        return let.arguments[0] if let is not None and let.function == function else None
 
     found = set()
-    for let in lets.values():
-        if let.function == "add" and 1.0 in let.arguments and any(is_small(argument) for argument in let.arguments):
-            found.add(let.name)
+    for name in lets:
+        exponent = argument(name, "exp")
+        magnitude = None if exponent is None else argument(exponent, "neg")
+        if magnitude is not None and argument(magnitude, "abs") is not None:
+            found.add(name)
     return frozenset(found)

@@ -159,17 +159,15 @@ def expression(let: Let, arguments: Sequence[str], compute: str) -> str:
     match let.function, tuple(arguments):
         case "neg", (a,):
             return f"-{a}"
-        case "sqrt", (a,):
-            return f"tl.sqrt_rn({a})" if compute == "float32" else f"tl.sqrt({a})"
         case "exp", (a,) if compute == "float32":
             return f"exp({a})"
-        case ("exp" | "log" | "abs" | "erf") as function, (a,):
+        case ("exp" | "log" | "sqrt" | "abs" | "erf") as function, (a,):
             return f"tl.{function}({a})"
         case "fma", (a, b, c):
             return f"tl.fma({a}, {b}, {c})"
         case "div_near_one", (a, b):
             return f"{a} * reciprocal({b})" if compute == "float32" else f"{a} / {b}"
-        case ("log1p" | "tanh") as function, (a,):
+        case ("expm1" | "log1p" | "log1p_small" | "tanh") as function, (a,):
             return f"{function}({a})"
         case ("min" | "max") as function, (a, b):
             return f"tl.{function}imum({a}, {b}, propagate_nan=tl.PropagateNan.ALL)"

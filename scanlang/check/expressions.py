@@ -16,9 +16,10 @@ from scanlang.syntax.never import refusal_of_function
 from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Number, Sum
 
 COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!="})
-UNARY = ("exp", "log", "sqrt", "sigmoid", "silu", "softplus", "tanh", "relu", "gelu", "abs")
+UNARY = ("exp", "expm1", "log", "log1p", "sqrt", "sigmoid", "silu", "softplus", "tanh", "relu", "gelu", "abs")
 CHOICES: dict[str, tuple[str, ...]] = {"min": ("a", "b"), "max": ("a", "b")}
 WHERE: dict[str, tuple[str, ...]] = {"where": ("a < b", "yes", "no")}
+PREV = "prev"
 MATHEMATICS: dict[str, tuple[str, ...]] = dict.fromkeys(UNARY, ("value",)) | CHOICES
 
 
@@ -45,14 +46,14 @@ FORMULA = Dialect(
 RECURRENCE = Dialect(
     place="a recurrence",
     operators=frozenset({"+", "-", "*", "/"}) | COMPARISONS,
-    functions=MATHEMATICS | WHERE,
+    functions=MATHEMATICS | WHERE | {PREV: ("value",)},
     instead={"//": "use `/`: recurrences compute in real numbers"},
     sums=True,
 )
 MERGE = Dialect(
     place="a merge",
     operators=RECURRENCE.operators,
-    functions=RECURRENCE.functions,
+    functions=MATHEMATICS | WHERE,
     instead={"//": "use `/`: a merge computes in real numbers"},
     sums=True,
     cell_means=True,

@@ -51,12 +51,13 @@ Thing = TypeVar("Thing")
 
 @dataclass(frozen=True)
 class FileScope:
-    """What a file defines; None stands for a definition with findings."""
+    """What a file defines; None stands for a definition with findings. `has_grid`: it names the axes itself."""
 
     axes: tuple[str, ...]
     orders: Mapping[str, CheckedOrder | None]
     recurrences: Mapping[str, CheckedRecurrence | None]
     scans: Mapping[str, CheckedScan | None]
+    has_grid: bool
 
     @property
     def on_grid(self) -> bool:
@@ -114,7 +115,7 @@ class FileChecker:
             if isinstance(item, ScanDefinition):
                 checker = ScanChecker(item, resolver if axes else None, visible, imported.complete, self.reporter)
                 scans[name] = checker.check()
-        return FileScope(axes, orders, recurrences, scans), imported
+        return FileScope(axes, orders, recurrences, scans, grid is not None), imported
 
     def own(self, program: Program, kind: str) -> dict[str, Definition]:
         """The file's definitions of a kind by name; a second one of the same name is a finding."""
@@ -172,13 +173,16 @@ class FileChecker:
         return imported
 
     def check_axes(self, node: Import, scope: FileScope, imported: Imported) -> bool:
-        """The axes of imported orders are taken by their position, so there must be as many."""
+        """The axes of imported orders are taken by their position, so there must be as many. A recurrence of the library comes
+        without the scans beside it, which show it on two axes."""
         if not scope.on_grid:
             return True
         if imported.axes is None:
             imported.axes = scope.axes
         if not imported.axes or len(scope.axes) == len(imported.axes):
             return True
+        if node.is_library and scope.recurrences and not scope.has_grid:
+            return False
         self.reporter.report(ImportedAxes(node.span, node.path, len(scope.axes), imported.axes))
         return False
 

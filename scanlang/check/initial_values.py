@@ -13,8 +13,8 @@ from typing import assert_never
 
 from scanlang.check.expressions import INITIAL, check_expression, names_in, parts
 from scanlang.check.findings import Findings
-from scanlang.check.program import LABEL, LABELS
-from scanlang.errors import BadInitial, IndexMisused
+from scanlang.check.program import LABEL, LABELS, UNIT, UNITS
+from scanlang.errors import BadInitial, HeadMisused, IndexMisused
 from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Number, Operand, Sum
 
 DRAWS = frozenset({"uniform", "loguniform", "normal"})
@@ -22,26 +22,33 @@ DRAWS = frozenset({"uniform", "loguniform", "normal"})
 
 @dataclass(frozen=True)
 class InitialNames:
-    """An initial value may use the parameter's own indices, as numbers from 0."""
+    """An initial value may use the parameter's own indices, as numbers from 0 (that of the head is none), and the number of
+    its unit, where units have values of their own."""
 
     operand: Operand
+    head: str | None
+    numbers: tuple[str, ...]
     findings: Findings
 
     def check_name(self, name: Name, bound: frozenset[str]) -> None:
-        if name.name not in self.operand.indices:
-            self.findings.unknown("index", name.name, self.operand.indices, name.span)
+        if name.name == self.head:
+            reason = "the channels of a unit have no numbers; a draw is made anew for each"
+            self.findings.report(HeadMisused(name.span, name.name, "is no number in an initial value", reason))
+        elif name.name not in (*self.operand.indices, *self.numbers):
+            known = tuple(index for index in self.operand.indices if index != self.head)
+            self.findings.unknown("index", name.name, (*known, *self.numbers), name.span)
         elif name.indices:
-            self.findings.report(IndexMisused(name.span, name.span.text, "has an index", "it is an index itself"))
+            self.findings.report(IndexMisused(name.span, name.span.text, "has an index", "it is a number itself"))
 
     def check_binder(self, node: Sum, bound: frozenset[str]) -> None:
         raise ValueError("an initial value has no sum")
 
 
-def check_initial(operand: Operand, findings: Findings) -> None:
-    """Check `A_log[n] = log(n + 1)`."""
+def check_initial(operand: Operand, head: str | None, numbers: tuple[str, ...], findings: Findings) -> None:
+    """Check `A_log[n] = log(n + 1)`; `head` is the index of the head, `numbers` are names beside the indices."""
     assert operand.initial is not None
     before = findings.count
-    check_expression(operand.initial, INITIAL, InitialNames(operand, findings), findings)
+    check_expression(operand.initial, INITIAL, InitialNames(operand, head, numbers, findings), findings)
     if findings.count == before:
         check_draws(operand.name, operand.initial, findings)
     if findings.count == before:
@@ -78,8 +85,10 @@ def has_draw(expr: Expr) -> bool:
 
 
 def check_finite(operand: Operand, initial: Expr, findings: Findings) -> None:
+    used = {name.name for name in names_in(initial)}
     for step in range(len(LABELS) if LABEL in operand.indices else 2):
         at = {index: step if index == LABEL else min(step, 1) for index in operand.indices}
+        at = {**{name: step + (name == UNITS) for name in (UNIT, UNITS) if name in used}, **at}
         if value_at(initial, at) is None:
             where = " and ".join(f"{index} = {value}" for index, value in at.items())
             reason = f"it is not a finite number at {where}" if where else "it is not a finite number"
@@ -131,7 +140,7 @@ def operate(operator: str, left: float, right: float) -> float:
 def call(function: str, values: list[float]) -> float:
     first, last = values[0], values[-1]
     match function:
-        case "exp" | "log" | "sqrt" | "tanh":
+        case "exp" | "expm1" | "log" | "log1p" | "sqrt" | "tanh":
             result: float = getattr(math, function)(first)
             return result
         case "abs" | "relu":

@@ -31,25 +31,22 @@ class NotSplit(Exception):
 
 @dataclass(frozen=True)
 class StateEntry:
-    """The state whose update is split: `h[n]`."""
+    """The state whose update is split; `text` is how it is declared, `h[n]`, with the index of the head."""
 
     name: str
     indices: tuple[str, ...]
+    text: str
     findings: Findings
-
-    @property
-    def text(self) -> str:
-        return written(self.name, self.indices)
 
     def refuse(self, span: Span, reason: str) -> NotSplit:
         self.findings.report(NotLinear(span, self.text, reason))
         return NotSplit()
 
 
-def split_update(value: Expr, name: str, indices: tuple[str, ...], findings: Findings) -> tuple[Expr, Expr] | None:
+def split_update(value: Expr, state: StateEntry) -> tuple[Expr, Expr] | None:
     """`exp(a) * h + b * x` --> `exp(a)`, `b * x`; None after a finding."""
     try:
-        split = split_expression(value, StateEntry(name, indices, findings))
+        split = split_expression(value, state)
     except NotSplit:
         return None
     zero = Number(0.0, True, span=value.span)
@@ -83,7 +80,7 @@ def split_expression(expr: Expr, state: StateEntry) -> Split:
 def split_name(name: Name, state: StateEntry) -> Split:
     indices = tuple(index.name for index in name.indices if isinstance(index, Name))
     if indices != state.indices:
-        state.findings.report(NotDiagonal(name.span, state.text, written(state.name, indices)))
+        state.findings.report(NotDiagonal(name.span, state.text, name.span.text))
         raise NotSplit
     return Split(Number(1.0, True, span=name.span), None)
 

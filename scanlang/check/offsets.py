@@ -37,7 +37,7 @@ def refuse_old_value(name: Name, equations: frozenset[str]) -> Diagnostic | None
 
 
 def at_the_step_before(state: str) -> str:
-    return f"right of `=` in its own equation `{state}` is its value at the step before"
+    return f"the value at the step before is `prev({state})`"
 
 
 def undeclared(equation: Equation, indices: frozenset[str]) -> frozenset[str]:

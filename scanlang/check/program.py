@@ -239,14 +239,15 @@ CheckedOrder = (
 
 
 Per = Literal["channel", "unit", "group", "all"]
-"""How far one value reaches: one channel; a unit (a head of consecutive channels, or one channel where a recurrence has no head);
-a group of consecutive units; all channels."""
+"""How far one value reaches: one channel; a unit (a head of consecutive channels, or one channel where a recurrence has no
+head); a group of consecutive units; all channels."""
 
 
 @dataclass(frozen=True)
 class CheckedOperand:
-    """A declared name; its last dimensions run over `indices`, the index of the head not among them. `initial` only for parameters.
+    """A declared name; its last dimensions run over `indices`, the index of the head not among them.
 
+    `initial` only for parameters.
     `units` is the number of units in a group, or the label of the size that says it (`per` is `group`).
     A `shared param` has no channels; the first of its indices may be `label`, the label of the step.
     """
@@ -258,6 +259,11 @@ class CheckedOperand:
     span: Span = field(compare=False, repr=False)
     per: Per = "channel"
     units: int | str = 1
+
+    @property
+    def is_map(self) -> bool:
+        """One number for every cell and channel, as the maps of a model are."""
+        return self.kind == "input" and self.per == "channel" and not self.indices
 
 
 @dataclass(frozen=True)
@@ -304,8 +310,8 @@ class CheckedRecurrence:
 
     Inside a state's own update its name would mean the old value (gone after the split); elsewhere it is the new one.
     `prev(…)` stays a call in expressions, but for `prev` of a state in its own update, which is the state itself.
-    `head` is the index that runs over the channels of a unit, and stands nowhere in what is checked: a value of one channel has it
-    without saying so. Its label is always `head`, its size the number of channels of a unit.
+    `head` is the index that runs over the channels of a unit, and stands nowhere in what is checked: a value of one channel
+    has it without saying so. Its label is always `head`, its size the number of channels of a unit.
     """
 
     name: str
@@ -375,6 +381,9 @@ LEARNED = ("param", "shared param")
 
 HEAD = "head"
 """The label of the size of a unit: `head p`. Not in `CheckedRecurrence.indices`."""
+
+UNIT, UNITS = "unit", "units"
+"""In initial values of a `param`: the number of a unit among those of its direction, from 0, and how many there are."""
 
 LABEL = "label"
 """The index that is the label of the step: the first of a `shared param`, never bound, not in `CheckedRecurrence.indices`."""

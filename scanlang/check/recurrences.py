@@ -8,37 +8,49 @@ from __future__ import annotations
 
 import keyword
 from dataclasses import dataclass, field
-from functools import cached_property
+from typing import Literal
 
-from scanlang.check.expressions import RECURRENCE, check_expression, mentions, names_in, parts
+from scanlang.check.equation_names import EquationNames
+from scanlang.check.expressions import RECURRENCE, check_expression, mentions, names_in
 from scanlang.check.findings import Findings
 from scanlang.check.initial_values import check_initial
-from scanlang.check.linearity import split_update, written
-from scanlang.check.offsets import refuse_offsets, refuse_old_value, undeclared
-from scanlang.check.program import LABEL, CheckedOperand, CheckedRecurrence, StateUpdate, Temporary
+from scanlang.check.linearity import StateEntry, split_update, written
+from scanlang.check.offsets import refuse_offsets, undeclared
+from scanlang.check.previous import check_previous, check_reads_of_scale, previous_in
+from scanlang.check.program import (
+    HEAD,
+    LABEL,
+    UNIT,
+    UNITS,
+    CheckedOperand,
+    CheckedRecurrence,
+    Per,
+    Scale,
+    StateUpdate,
+    Temporary,
+)
+from scanlang.check.rewrites import with_old_value, without_head
+from scanlang.check.scales import check_scales
 from scanlang.check.sizes import check_formals
-from scanlang.diagnostics import Diagnostic, Reporter
+from scanlang.diagnostics import Reporter
 from scanlang.errors import (
     AssignsOperand,
     DuplicateName,
-    GateReadsState,
+    HeadMisused,
+    HeadWithoutIndex,
     IndexMisused,
-    IndexNotBound,
-    IndexShadowed,
-    MatrixTransition,
     NoChannelInput,
     NoEquations,
+    NoInputOfHead,
     NoState,
-    NotSupportedYet,
+    PerMisused,
     ReadoutIndexed,
+    ReadoutOfHead,
     ReservedName,
     UnusedName,
-    UsedBeforeDefined,
-    WrongIndices,
 )
 from scanlang.source import Span
-from scanlang.syntax.never import refusal_of_value
-from scanlang.syntax.nodes import Call, Declaration, Equation, Expr, Name, Operand, RecurrenceDefinition, Sum
+from scanlang.syntax.nodes import Declaration, Equation, Name, Number, Operand, RecurrenceDefinition
 
 KINDS = {
     "input": "input",
@@ -62,146 +74,24 @@ def check_recurrence(definition: RecurrenceDefinition, reporter: Reporter) -> Ch
     return RecurrenceChecker(definition, Findings(reporter)).check()
 
 
-@dataclass(frozen=True)
-class Declared:
-    """A name that equations may use: an operand, or the left-hand side of an equation above."""
-
-    kind: str
-    name: str
-    indices: tuple[str, ...]
-    span: Span
-
-
-@dataclass
-class EquationNames:
-    """The rules for names in equations: `table` grows from equation to equation, `equations` has all of them.
-
-    `current` is the equation that is checked, `own` its name if it is a state. Of an equation in `refused` enough was said.
-    """
-
-    findings: Findings
-    indices: dict[str, str]
-    equations: dict[str, Equation]
-    has_labels: bool
-    table: dict[str, Declared] = field(default_factory=dict)
-    current: Equation | None = None
-    own: str = ""
-    unbound: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
-
-    def check_name(self, name: Name, bound: frozenset[str]) -> None:
-        if name.name in self.refused:
-            return
-        declared = self.table.get(name.name)
-        if declared is None:
-            self.report_missing(name)
-            return
-        if len(name.indices) != len(declared.indices):
-            text = written(declared.name, declared.indices)
-            self.findings.report(WrongIndices(name.span, name.name, text, len(name.indices), declared.span))
-            return
-        for index, expected in zip(name.indices, declared.indices, strict=True):
-            self.check_index(name, index, expected, bound)
-
-    def report_missing(self, name: Name) -> None:
-        if self.is_index(name.name):
-            reason = "an index only selects an entry"
-            self.findings.report(IndexMisused(name.span, name.name, "is an index, not a value", reason))
-        elif name.name in self.equations:
-            self.findings.report(self.early(name, self.equations[name.name]))
-        else:
-            equations = frozenset(self.equations)
-            refused = refuse_old_value(name, equations) or refusal_of_value(name.name, name.span, equations)
-            if refused is not None:
-                self.findings.refuse(refused)
-            else:
-                self.findings.unknown("name", name.name, tuple(self.table), name.span)
-
-    def is_index(self, name: str) -> bool:
-        return name in self.indices or (name == LABEL and self.has_labels)
-
-    def early(self, name: Name, definition: Equation) -> Diagnostic:
-        """A name above its equation: the old value of a state, if that equation uses this one in turn."""
-        current = self.current
-        in_call = current is not None and mentioned_in_call(current.value, name.name)
-        is_old = in_call or mentions(definition.value, name.name)
-        if current is None or not is_old or not self.uses(definition, current.name):
-            return UsedBeforeDefined(name.span, name.name, definition.span)
-        if current.name == self.own and not in_call:
-            return MatrixTransition(name.span, name.name, self.own, definition.span)
-        return GateReadsState(name.span, current.name, name.name, definition.span)
-
-    def uses(self, equation: Equation, name: str) -> bool:
-        """Whether the equation needs the value of `name`, itself or by what it reads."""
-        waiting, seen = [equation.name], {equation.name}
-        while waiting:
-            read = self.reads[waiting.pop()]
-            if name in read:
-                return True
-            waiting += read - seen
-            seen |= read
-        return False
-
-    @cached_property
-    def reads(self) -> dict[str, set[str]]:
-        """The equations whose values each equation needs."""
-        return {
-            name: {found.name for found in names_in(equation.value)} & self.equations.keys()
-            for name, equation in self.equations.items()
-        }
-
-    def check_index(self, name: Name, index: Expr, expected: str, bound: frozenset[str]) -> None:
-        if not isinstance(index, Name) or index.indices:
-            problem, reason = "is no index", f"an index is a bare name, here `{expected}`"
-            self.findings.report(IndexMisused(index.span, index.span.text, problem, reason))
-        elif LABEL in (index.name, expected) and self.has_labels:
-            self.check_label(name, index, expected)
-        elif index.name not in self.indices:
-            self.findings.unknown("index", index.name, tuple(self.indices), index.span)
-        elif index.name not in bound:
-            self.report_unbound(index)
-        elif index.name != expected and name.name != self.own:
-            sizes = f"it was declared with `{expected}`, and `{index.name}` has a size of its own"
-            problem = f"is the wrong index for `{name.name}`"
-            self.findings.report(IndexMisused(index.span, index.name, problem, sizes))
-
-    def check_label(self, name: Name, index: Name, expected: str) -> None:
-        if index.name == expected:
-            return
-        reason = "only a `shared param` with that index is read by the label of the step"
-        if expected == LABEL:
-            reason = "it is read by the label of the step, written `label`"
-        self.findings.report(IndexMisused(index.span, index.name, f"is the wrong index for `{name.name}`", reason))
-
-    def report_unbound(self, index: Name) -> None:
-        """Said once in an equation: one `sum` around it all is most often what is missing."""
-        if index.name not in self.unbound:
-            self.findings.report(IndexNotBound(index.span, index.name))
-        self.unbound.add(index.name)
-
-    def check_binder(self, node: Sum, bound: frozenset[str]) -> None:
-        if node.index == LABEL and self.has_labels:
-            problem, reason = "cannot be summed over", "a step has one label"
-            self.findings.report(IndexMisused(node.span, node.index, problem, reason))
-        elif node.index not in self.indices:
-            self.findings.unknown("index", node.index, tuple(self.indices), node.span)
-        elif node.index in bound:
-            self.findings.report(IndexShadowed(node.span, node.index))
-
-
 @dataclass
 class RecurrenceChecker:
     definition: RecurrenceDefinition
     findings: Findings
     names: EquationNames = field(init=False)
     operands: list[CheckedOperand] = field(default_factory=list)
-    checked: list[Temporary | StateUpdate] = field(default_factory=list)
-    """The state that a name is, or is made of."""
+    checked: list[Temporary | StateUpdate | Scale] = field(default_factory=list)
+    stateful: set[str] = field(default_factory=set)
+    """States, and values that are made of them."""
+    of_one_step: set[str] = field(default_factory=set)
+    """Scales that do not read their own old value."""
 
     def __post_init__(self) -> None:
-        indices = {formal.index: formal.label for formal in self.definition.formals if formal.index is not None}
+        indexed = [(formal.index, formal.label) for formal in self.definition.formals if formal.index is not None]
+        head = next((index for index, label in indexed if label == HEAD), None)
+        indices = {index: label for index, label in indexed if label != HEAD}
         first = {equation.name: equation for equation in reversed(self.equations)}
-        self.names = EquationNames(self.findings, indices, first, self.has_labels)
+        self.names = EquationNames(self.findings, indices, head, first, self.has_labels)
 
     @property
     def has_labels(self) -> bool:
@@ -216,6 +106,7 @@ class RecurrenceChecker:
         self.check_formals()
         for statement in self.definition.body:
             if isinstance(statement, Declaration):
+                self.check_per(statement)
                 for operand in statement.operands:
                     self.declare(statement, operand)
         for equation in self.equations:
@@ -231,13 +122,14 @@ class RecurrenceChecker:
             equations=tuple(self.checked),
             readout=self.checked[-1].name,
             span=self.definition.name_span,
+            head=self.names.head,
         )
 
     def check_formals(self) -> None:
         check_formals(self.definition.formals, self.findings)
         for formal in self.definition.formals:
-            if formal.label == "head" and formal.index is not None:
-                self.findings.report(NotSupportedYet(formal.span, "heads"))
+            if formal.label == HEAD and formal.index is None:
+                self.findings.report(HeadWithoutIndex(formal.span))
             if LABEL in (formal.label, formal.index):
                 kind = "an index" if formal.index == LABEL else "a size"
                 self.findings.report(ReservedName(formal.span, kind, LABEL, "`label` is the label of the step"))
@@ -245,15 +137,35 @@ class RecurrenceChecker:
     def declare(self, declaration: Declaration, operand: Operand) -> None:
         self.check_new_name(declaration.kind, operand.name, operand.span)
         self.check_own_indices(declaration.kind, operand.name, operand.indices, operand.span)
-        if declaration.kind == "input" and operand.indices:
-            self.findings.report(
-                NotSupportedYet(operand.span, f"`{written(operand.name, operand.indices)}`, an input with an index")
-            )
         if operand.initial is not None:
-            check_initial(operand, self.findings)
-        kind, span = declaration.kind, operand.span
-        self.names.table.setdefault(operand.name, Declared(kind, operand.name, operand.indices, span))
-        self.operands.append(CheckedOperand(operand.name, kind, operand.indices, operand.initial, span))
+            numbers = (UNIT, UNITS) if declaration.kind == "param" else ()
+            check_initial(operand, self.names.head, numbers, self.findings)
+        kind, span, units = declaration.kind, operand.span, units_of(declaration)
+        per: Per = "all" if kind == "shared param" else self.reach(operand.indices)
+        if kind == "shared":
+            per = "all" if declaration.per is None else "group"
+        declared = self.names.declare(kind, operand.name, operand.indices, per, span)
+        self.operands.append(CheckedOperand(operand.name, kind, declared.indices, operand.initial, span, per, units))
+
+    def reach(self, indices: tuple[str, ...]) -> Literal["channel", "unit"]:
+        """What a name with these indices has one value for."""
+        return "channel" if self.names.head is None or self.names.head in indices else "unit"
+
+    def check_per(self, declaration: Declaration) -> None:
+        """`per 4 units` stands behind `shared` operands, with a number or a size of the recurrence."""
+        size = declaration.per
+        if size is None:
+            return
+        labels = tuple(formal.label for formal in self.definition.formals)
+        if declaration.kind != "shared":
+            reason = f"it is for `shared` declarations: every {KINDS[declaration.kind]} has its own channels"
+            if declaration.kind == "shared param":
+                reason = "it is for `shared` declarations: a `shared param` is one for all channels"
+            self.findings.report(PerMisused(size.span, f"per {size.span.text}", reason))
+        elif isinstance(size, Number) and size.value < 1:
+            self.findings.report(PerMisused(size.span, f"per {size.span.text}", "a group has at least 1 unit"))
+        elif isinstance(size, Name) and size.name not in labels:
+            self.findings.unknown("size", size.name, labels, size.span)
 
     def check_new_name(self, kind: str, name: str, span: Span) -> None:
         declared = self.names.table.get(name)
@@ -270,8 +182,12 @@ class RecurrenceChecker:
         for place, index in enumerate(indices):
             if index == LABEL and self.has_labels:
                 self.check_place_of_label(kind, name, place, span)
-            elif index not in self.names.indices:
-                self.findings.unknown("index", index, tuple(self.names.indices), span)
+            elif index not in self.names.known_indices:
+                self.findings.unknown("index", index, self.names.known_indices, span)
+            elif index == self.names.head and "shared" in kind:
+                reason = "what is shared has no value for each channel; `input` and `param` have"
+                self.findings.report(HeadMisused(span, index, f"is no index of `{name}`", reason))
+                self.names.refused.add(name)
             elif index in indices[:place]:
                 problem = f"is an index of `{name}` twice"
                 self.findings.report(IndexMisused(span, index, problem, "each index stands once"))
@@ -285,11 +201,10 @@ class RecurrenceChecker:
             self.findings.report(IndexMisused(span, LABEL, problem, reason))
 
     def check_equation(self, equation: Equation) -> None:
-        left = Declared("equation", equation.name, equation.indices, equation.span)
-        refused = refuse_offsets(equation, frozenset(self.names.indices))
+        refused = refuse_offsets(equation, frozenset(self.names.known_indices))
         if refused is not None:
             self.findings.refuse(refused)
-            unknown = undeclared(equation, frozenset(self.names.indices))
+            unknown = undeclared(equation, frozenset(self.names.known_indices))
             self.findings.unknown_names |= {("index", index) for index in unknown}
             self.names.refused.add(equation.name)
             return
@@ -297,15 +212,16 @@ class RecurrenceChecker:
         before = self.findings.count
         self.names.unbound.clear()
         self.names.current = equation
-        is_state = mentions(equation.value, equation.name)
-        if is_state:
-            self.names.own = equation.name
-            self.names.table.setdefault(equation.name, left)
+        reads_itself = mentions(equation.value, equation.name)
+        left = (equation.name, equation.indices, self.reach(equation.indices), equation.span)
+        if reads_itself:
+            self.names.own = "" if equation.scale else equation.name
+            self.names.declare("equation", *left)
         check_expression(equation.value, RECURRENCE, self.names, self.findings, frozenset(equation.indices))
         self.names.own = ""
-        self.names.table.setdefault(equation.name, left)
+        self.names.declare("equation", *left)
         if is_new and self.findings.count == before:
-            self.keep(equation, is_state)
+            self.keep(equation, reads_itself)
 
     def check_left_side(self, equation: Equation) -> bool:
         """The name is new and its indices are known."""
@@ -319,15 +235,29 @@ class RecurrenceChecker:
         self.check_own_indices("equation", equation.name, equation.indices, equation.span)
         return self.findings.count == before
 
-    def keep(self, equation: Equation, is_state: bool) -> None:
+    def keep(self, equation: Equation, reads_itself: bool) -> None:
         """Split a state's update and add the equation to the result."""
-        if not is_state:
-            self.checked.append(Temporary(equation.name, equation.indices, equation.value, equation.span))
+        name, span, per = equation.name, equation.span, self.reach(equation.indices)
+        before = self.findings.count
+        check_previous(equation, self.of_one_step, self.findings)
+        if equation.scale and not reads_itself:
+            self.of_one_step.add(name)
+        if equation.scale:
+            check_reads_of_scale(equation, self.stateful, self.findings)
+        elif reads_itself or any(name.name in self.stateful for name in names_in(equation.value)):
+            self.stateful.add(name)
+        if self.findings.count > before:
             return
-        split = split_update(equation.value, equation.name, equation.indices, self.findings)
-        if split is not None:
-            decay, drive = split
-            self.checked.append(StateUpdate(equation.name, equation.indices, decay, drive, equation.span))
+        indices = tuple(index for index in equation.indices if index != self.names.head)
+        value = with_old_value(without_head(equation.value, self.names.head), name)
+        if equation.scale:
+            self.checked.append(Scale(name, indices, value, reads_itself, span, per))
+        elif not reads_itself:
+            self.checked.append(Temporary(name, indices, value, span, per))
+        else:
+            split = split_update(value, StateEntry(name, indices, written(name, equation.indices), self.findings))
+            if split is not None:
+                self.checked.append(StateUpdate(name, indices, *split, span, per))
 
     def check_whole(self) -> None:
         """What can only be said of the recurrence as a whole; most of it only if all else is right."""
@@ -335,15 +265,25 @@ class RecurrenceChecker:
             self.findings.report(NoEquations(self.definition.name_span, self.definition.name))
             return
         last = self.equations[-1]
-        if last.indices:
-            self.findings.report(ReadoutIndexed(last.span, written(last.name, last.indices)))
+        self.check_readout(last)
         if not self.findings.none:
             return
-        if not any(isinstance(equation, StateUpdate) for equation in self.checked):
+        check_scales(tuple(self.checked), self.findings)
+        if not any(isinstance(checked, StateUpdate) for checked in self.checked) and not any(map(keeps, self.equations)):
             self.findings.report(NoState(self.definition.name_span, self.definition.name))
         if not any(operand.kind == "input" for operand in self.operands):
             self.findings.report(NoChannelInput(self.definition.name_span, self.definition.name))
+        elif self.names.head is not None and not any(o.kind == "input" and o.per == "channel" for o in self.operands):
+            self.findings.report(NoInputOfHead(self.definition.name_span, self.definition.name, self.names.head))
         self.check_all_used()
+
+    def check_readout(self, last: Equation) -> None:
+        """One value per channel: without an index, or with that of the head."""
+        text, head = written(last.name, last.indices), self.names.head
+        if head is not None and last.indices != (head,):
+            self.findings.report(ReadoutOfHead(last.span, text, written(last.name, (head,))))
+        elif head is None and last.indices:
+            self.findings.report(ReadoutIndexed(last.span, text))
 
     def check_all_used(self) -> None:
         used = {self.equations[-1].name}
@@ -354,10 +294,20 @@ class RecurrenceChecker:
                 self.findings.report(UnusedName(operand.span, KINDS[operand.kind], operand.name))
         for checked in self.checked:
             if checked.name not in used:
-                kind = "state" if isinstance(checked, StateUpdate) else "value"
+                kind = {StateUpdate: "state", Scale: "scale", Temporary: "value"}[type(checked)]
                 self.findings.report(UnusedName(checked.span, kind, checked.name))
 
 
-def mentioned_in_call(expr: Expr, name: str) -> bool:
-    """Inside a function, so not as a term."""
-    return any(mentions(part, name) if isinstance(expr, Call) else mentioned_in_call(part, name) for part in parts(expr))
+def units_of(declaration: Declaration) -> int | str:
+    match declaration.per:
+        case Number(value):
+            return int(value)
+        case Name(name):
+            return name
+        case None:
+            return 1
+
+
+def keeps(equation: Equation) -> bool:
+    """It reads a value of the step before by `prev`, which makes a state for it."""
+    return not equation.scale and any(True for _ in previous_in(equation.value))

@@ -18,6 +18,7 @@ from scanlang.syntax.nodes import Name
 
 MADE_BY = {"project": ("project_weight", "project_bias"), "conv": ("conv_weight", "conv_bias"), "weighted": ("merge_weight",)}
 """The weights that a clause, or the merge of that name, brings."""
+ALWAYS = {"h0": "what gives the initial states", "return_state": "what asks for the final states"}
 KINDS = {"input": "an input", "shared": "a shared input", "param": "a parameter", "shared param": "a shared parameter"}
 
 
@@ -35,15 +36,17 @@ class Arguments:
         self.taken = operands | dict.fromkeys(self.inputs, "an input of the scan")
 
     def check_weights(self, made_by: tuple[str, ...]) -> None:
-        """Nothing is called like the weights of the clauses that the scan has, keys of `MADE_BY`."""
+        """Nothing is called like the weights of the scan's clauses, keys of `MADE_BY`, or what every operator takes."""
         spans = {operand.name: operand.span for operand in self.recurrence.operands} | dict(self.inputs)
         kinds = {operand.name: KINDS[operand.kind] for operand in self.recurrence.operands}
+        made = dict(ALWAYS)
         for clause in made_by:
-            for name in MADE_BY[clause]:
-                what = f"a weight that `{'merge ' if clause == 'weighted' else ''}{clause}` makes"
-                if name in spans:
-                    self.findings.report(ReservedName(spans[name], kinds.get(name, "an input"), name, f"it is {what}"))
-                self.taken[name] = what
+            what = f"a weight that `{'merge ' if clause == 'weighted' else ''}{clause}` makes"
+            made |= dict.fromkeys(MADE_BY[clause], what)
+        for name, what in made.items():
+            if name in spans:
+                self.findings.report(ReservedName(spans[name], kinds.get(name, "an input"), name, f"it is {what}"))
+            self.taken[name] = what
 
     def check_layers(self, names: tuple[Name, ...]) -> None:
         for name in names:

@@ -59,11 +59,11 @@ def check_sharing_of_parts(clauses: Clauses, shared: Mapping[str, Span], recurre
 def check_projections_of_parts(
     clauses: Clauses, projections: tuple[Projection, ...], recurrence: CheckedRecurrence | None
 ) -> None:
-    """No projection makes a value for every channel."""
+    """No projection makes a value for every channel, unit or group."""
     split = split_of(clauses)
     if split is None or recurrence is None:
         return
-    per_channel = {operand.name for operand in recurrence.of_kind("input")}
+    per_channel = {operand.name for operand in recurrence.operands if operand.kind == "input" or operand.per == "group"}
     for projection in projections:
         for name in projection.names:
             if name in per_channel:

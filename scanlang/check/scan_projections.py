@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from scanlang.check.program import LEARNED, CheckedRecurrence, Projection
 from scanlang.check.scan_clauses import Clauses
-from scanlang.errors import NotProjectable
+from scanlang.errors import NotASource, NotProjectable
 from scanlang.source import Span
 from scanlang.syntax.nodes import Name, Project
 
@@ -22,6 +22,8 @@ def check_projections(
     for clause in projects:
         if clause.source.name not in inputs:
             clauses.findings.unknown("input", clause.source.name, tuple(inputs), clause.source.span)
+        elif recurrence is not None:
+            check_source(clauses, clause.source, recurrence)
         for name in clause.names:
             if recurrence is not None:
                 check_projected(clauses, name, inputs, recurrence)
@@ -29,6 +31,13 @@ def check_projections(
         Projection(tuple(name.name for name in clause.names), clause.source.name, clause.bias, clause.span)
         for clause in projects
     )
+
+
+def check_source(clauses: Clauses, source: Name, recurrence: CheckedRecurrence) -> None:
+    """A projection is of a map with a value for every channel."""
+    operand = next((operand for operand in recurrence.operands if operand.name == source.name), None)
+    if operand is not None and not operand.is_map:
+        clauses.findings.report(NotASource(source.span, recurrence.name, source.name, operand.span))
 
 
 def check_projected(clauses: Clauses, name: Name, inputs: Mapping[str, Span], recurrence: CheckedRecurrence) -> None:

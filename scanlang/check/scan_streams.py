@@ -30,7 +30,10 @@ def check_conv(
         clauses.findings.report(BadConv(clause.width.span, reason))
     first = next(iter(inputs), None)
     sources = {project.source.name for project in clauses.all(Project)}
-    if recurrence is not None and recurrence.kinds.get(first or "") != "input" and first not in sources:
+    maps = () if recurrence is None else tuple(operand.name for operand in recurrence.operands if operand.is_map)
+    operands = {} if recurrence is None else recurrence.kinds
+    is_read = first in maps or (first in sources and first not in operands)
+    if recurrence is not None and not is_read:
         reason = f"it is of the first input, and neither the recurrence nor a projection reads `{first}` per channel"
         clauses.findings.report(BadConv(clause.span, reason))
     along = None if clause.along is None else directions.direction(clause.along)

@@ -208,9 +208,9 @@ class ScanChecker:
 
 
 def per_channel(inputs: dict[str, Span], recurrence: CheckedRecurrence | None) -> tuple[str, ...]:
-    """The inputs with one value per channel, which a merge can use; those fed to a `shared` operand are not."""
-    shared = set() if recurrence is None else {operand.name for operand in recurrence.of_kind("shared")}
-    return tuple(name for name in inputs if name not in shared)
+    """The inputs with one value per channel, which a merge can use; those fed to operands of another shape are not."""
+    others = set() if recurrence is None else {o.name for o in recurrence.operands if not o.is_map}
+    return tuple(name for name in inputs if name not in others)
 
 
 def recur_name_span(clause: Recur) -> Span:

@@ -13,6 +13,7 @@ from scanlang.errors.recurrences import *
 from scanlang.errors.refused import *
 from scanlang.errors.scans import *
 from scanlang.errors.syntax import *
+from scanlang.errors.units import *
 from scanlang.errors.words import closest as closest
 from scanlang.errors.words import listed as listed
 

@@ -331,6 +331,99 @@ scanlang.Scan2d("eight.scan", "zigma", 96, layer=7)    # right
 
 
 @dataclass(frozen=True)
+class ChannelsDoNotDivide(Diagnostic):
+    """`own`: these are the channels of one direction of several; `into` says of what they must be made."""
+
+    code: ClassVar[str] = "S512"
+    channels: int
+    own: bool
+    into: str
+    explanation: ClassVar[str] = """\
+Where a recurrence has a `head`, the channels are heads of so many consecutive channels, and with `per 4 units` the heads are
+groups of four. With `channels split` this is so for the channels of every direction.
+
+```
+scanlang.Scan2d(program, "ssd", 96, head=64)     # wrong: one head and a half
+```
+```
+scanlang.Scan2d(program, "ssd", 128, head=64)    # right: two heads
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"the {self.channels} channels{' of a direction' if self.own else ''} do not divide into {self.into}"
+
+
+@dataclass(frozen=True)
+class NotOneState(Diagnostic):
+    code: ClassVar[str] = "S513"
+    names: tuple[str, ...]
+    explanation: ClassVar[str] = """\
+Where a scan has one state, `h0=` may be that state itself. Where it has several, those of a convolution or of `prev` among
+them, it is a mapping by their names: what `return_state=True` gave.
+
+```
+op(h0=h, …)                            # wrong, where the states are `h` and `conv.1`
+```
+```
+op(h0={"h": h, "conv.1": before}, …)   # right; states that are left out start as usual
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"`h0` is a tensor, and the scan has {len(self.names)} states"
+
+    @property
+    def help(self) -> str | None:
+        return f"give a mapping with any of {listed(self.names)}"
+
+
+@dataclass(frozen=True)
+class UnknownStates(Diagnostic):
+    code: ClassVar[str] = "S514"
+    unknown: tuple[str, ...]
+    names: tuple[str, ...]
+    explanation: ClassVar[str] = """\
+`h0=` gives states by the names that the recurrence has for them; `conv.1`, `conv.2` … are the last inputs of a convolution,
+`prev.0` … values that `prev` looks back at.
+
+```
+op(h0={"H": h}, …)    # wrong, where the state is called `h`
+```
+```
+op(h0={"h": h}, …)    # right
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"the scan has no state {listed(self.unknown)}"
+
+    @property
+    def help(self) -> str | None:
+        return f"its states are {listed(self.names)}"
+
+
+@dataclass(frozen=True)
+class MissingScales(Diagnostic):
+    code: ClassVar[str] = "S515"
+    names: tuple[str, ...]
+    explanation: ClassVar[str] = """\
+A state that is kept relative to a running scale says nothing without it: with any state that is given, the scales are given
+too.
+
+```
+op(h0={"a": a, "b": b}, …)            # wrong, with `scale m = …`
+```
+```
+op(h0={"a": a, "b": b, "m": m}, …)    # right: all that `return_state=True` gave
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"`h0` lacks the scale{'s' if len(self.names) > 1 else ''} {listed(self.names)}"
+
+
+@dataclass(frozen=True)
 class NoSuchLibraryProgram(Diagnostic):
     """`known` are the programs of the library."""
 

@@ -513,8 +513,9 @@ class SplitProjection(Diagnostic):
     name: str
     split: Span
     explanation: ClassVar[str] = """\
-A projection of an `input` makes a value for every channel. With `channels split` each direction has channels of its own, so
-there is no such map for all of them; project before the scan, and give the result to it as an input.
+A projection of an `input` makes a value for every channel, or every unit of channels; one of what is shared `per 4 units` for
+every group. With `channels split` each direction has channels of its own, so there is no such map for all of them; project
+before the scan, and give the result to it as an input.
 
 ```
 channels split  project g from x    # wrong: where input g
@@ -525,11 +526,11 @@ input x, g  channels split    # right
 
     @property
     def title(self) -> str:
-        return f"`{self.name}` has a value per channel and cannot be projected when the channels are split"
+        return f"`{self.name}` has a value per channel, unit or group and cannot be projected when the channels are split"
 
     @property
     def label(self) -> str:
-        return "only shared inputs can be"
+        return "only what is the same for all channels can be"
 
     @property
     def help(self) -> str | None:

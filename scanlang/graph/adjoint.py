@@ -3,7 +3,8 @@
 Before:   dt = softplus(b + low)      h[n] = a[n] * h'[n] + u[n]      y = sum(n: C[n] * h[n])
 After:    ∂h[n] = carry.h[n] + ∂y * C[n]        ∂dt = …               carry.h[n] ← a[n] * ∂h[n]
 
-It does not decide what is kept and what is computed again: that is a schedule's business.
+What is constant (a scale) has no gradient: it is left out, as is all that would flow through it. The adjoint does not decide
+what is kept and what is computed again: that is a schedule's business.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections import defaultdict
 from typing import assert_never
 
 from scanlang.graph.factor import factor
+from scanlang.graph.simplify import tidy
 from scanlang.graph.step import AdjointStep, Assign, Step, Update, carry_of, gradient_of, total_of
 from scanlang.graph.values import (
     DERIVATIVES,
+    ONE,
     ZERO,
     Apply,
     Constant,
@@ -24,8 +27,12 @@ from scanlang.graph.values import (
     Total,
     Value,
     add,
+    applies,
+    divide,
+    free_indices,
     multiply,
     negate,
+    reads,
     rename_indices,
     where,
 )
@@ -39,10 +46,16 @@ class _Cotangents:
         self.step = step
         self.sums: dict[str, Value] = defaultdict(lambda: ZERO)
         self.previous: dict[str, Value] = defaultdict(lambda: ZERO)
-        self.constant = {operand.name for operand in step.operands if operand.constant}
+        self.constant = {named.name for named in (*step.operands, *step.body) if named.constant}
+        self.given = {operand.name for operand in step.operands if operand.constant}
+        self.fixed = {operand.name for operand in step.operands if operand.kind == "param"} | {e.name for e in step.prologue}
 
-    def push(self, value: Value, cotangent: Value, free: tuple[str, ...]) -> None:
-        """Send `cotangent`, the gradient of `value`, on to what `value` reads; `free` are the indices in scope."""
+    def push(self, value: Value, cotangent: Value, free: tuple[str, ...], guards: tuple[Guard, ...] = ()) -> None:
+        """Send `cotangent`, the gradient of `value`, on to what `value` reads; `free` are the indices in scope.
+
+        `guards` are the branches that `value` stands in: what arrives from one that is not taken is zero, whatever was made of
+        it.
+        """
         if cotangent == ZERO:
             return
         match value:
@@ -50,19 +63,26 @@ class _Cotangents:
                 return
             case Read(name, indices):
                 if name not in self.constant:
-                    self.sums[name] = add(self.sums[name], self.summed(cotangent, name, indices, free))
+                    arrived = self.summed(_guarded(cotangent, guards), name, indices, free)
+                    self.sums[name] = add(self.sums[name], arrived)
             case Previous(name, indices):
-                self.previous[name] = add(self.previous[name], self.summed(cotangent, name, indices, free))
+                if name not in self.constant:
+                    arrived = self.summed(_guarded(cotangent, guards), name, indices, free)
+                    self.previous[name] = add(self.previous[name], arrived)
             case Total(index, body):
-                self.push(body, cotangent, (*free, index))
+                self.push(body, cotangent, (*free, index), guards)
             case Apply("where", (condition, then, otherwise)):
-                self.push(then, where(condition, cotangent, ZERO), free)
-                self.push(otherwise, where(condition, ZERO, cotangent), free)
+                for branch, taken in ((then, True), (otherwise, False)):
+                    guard = condition, taken
+                    if applies(branch, STEEP) and not reads(condition) <= self.given:
+                        self.push(branch, cotangent, free, (*guards, guard))
+                    else:
+                        self.push(branch, _guarded(cotangent, (guard,)), free, guards)
             case Apply(function, arguments):
                 if function not in DERIVATIVES:
                     return  # comparisons are flat
                 for argument, slope in zip(arguments, DERIVATIVES[function](arguments, value), strict=True):
-                    self.push(argument, _scaled(cotangent, slope), free)
+                    self.push(argument, self.scaled(cotangent, slope), free, guards)
             case _:
                 assert_never(value)
 
@@ -73,11 +93,36 @@ class _Cotangents:
                 cotangent = Total(index, cotangent)
         return rename_indices(cotangent, dict(zip(indices, self.step.indices_of(name), strict=True)))
 
+    def scaled(self, cotangent: Value, slope: Value) -> Value:
+        """`cotangent * slope`, with one division for all that is divided by the same."""
+        match slope:
+            case Constant(-1.0):
+                return negate(cotangent)
+            case Apply("neg", (operand,)):
+                return negate(self.scaled(cotangent, operand))
+            case Apply("div", (above, below)):
+                once = reads(below) <= self.fixed or not set(free_indices(cotangent)) <= set(free_indices(below))
+                return multiply(multiply(cotangent, divide(ONE, below)) if once else divide(cotangent, below), above)
+            case _:
+                return multiply(cotangent, slope)
 
-def _scaled(cotangent: Value, slope: Value) -> Value:
-    if slope == Constant(-1.0):
-        return negate(cotangent)
-    return multiply(cotangent, slope)
+
+Guard = tuple[Value, bool]
+"""A condition, and which side of it a branch stands for."""
+
+STEEP = frozenset(("div", "exp", "expm1", "log", "log1p", "sqrt"))
+"""Functions that may have no finite slope where they are not wanted: at log(0), in the branch of a `where` not taken."""
+
+
+def _guarded(cotangent: Value, guards: tuple[Guard, ...]) -> Value:
+    for condition, taken in reversed(guards):
+        cotangent = where(condition, cotangent, ZERO) if taken else where(condition, ZERO, cotangent)
+    return cotangent
+
+
+def settled(value: Value) -> Value:
+    """A derived value as one writes it."""
+    return tidy(factor(tidy(value)))
 
 
 def adjoint(step: Step) -> AdjointStep:
@@ -88,6 +133,8 @@ def adjoint(step: Step) -> AdjointStep:
     body: list[Assign] = []
     carries: dict[str, Value] = {}
     for equation in reversed(step.body):
+        if equation.constant:
+            continue
         gradient = Read(gradient_of(equation.name), equation.indices)
         total = cotangents.sums.pop(equation.name, ZERO)
         match equation:
@@ -96,20 +143,20 @@ def adjoint(step: Step) -> AdjointStep:
                     total = add(Read(readout_gradient + ".out", readout_indices), total)
                 if total == ZERO:
                     continue
-                body.append(Assign(gradient.name, indices, factor(total), span))
+                body.append(Assign(gradient.name, indices, settled(total), span))
                 cotangents.push(value, gradient, indices)
             case Update(name, indices, decay, drive, span):
                 total = add(Read(carry_of(name), indices), total)
                 if name == step.readout:
                     total = add(Read(readout_gradient + ".out", readout_indices), total)
-                body.append(Assign(gradient.name, indices, factor(total), span))
+                body.append(Assign(gradient.name, indices, settled(total), span))
                 cotangents.push(decay, multiply(gradient, Previous(name, indices)), indices)
                 cotangents.push(drive, gradient, indices)
                 carries[name] = multiply(decay, gradient)
             case _:
                 assert_never(equation)
-    carries = {name: factor(add(value, cotangents.previous[name])) for name, value in carries.items()}
-    gradients = {name: factor(value) for name, value in cotangents.sums.items()}
+    carries = {name: settled(add(value, cotangents.previous[name])) for name, value in carries.items()}
+    gradients = {name: settled(value) for name, value in cotangents.sums.items()}
     epilogue, parameters = _prologue_adjoint(step, gradients)
     return AdjointStep(step, readout_gradient + ".out", tuple(body), carries, gradients, epilogue, parameters)
 
@@ -118,6 +165,7 @@ def _prologue_adjoint(step: Step, per_step: dict[str, Value]) -> tuple[tuple[Ass
     """From the accumulated totals of what the steps read to the gradients of the parameters."""
     fixed = {equation.name for equation in step.prologue} | {o.name for o in step.operands if o.kind == "param"}
     cotangents = _Cotangents(step)
+    cotangents.fixed = set()  # nothing here is done for every step
     for name in per_step:
         if name in fixed:
             cotangents.sums[name] = Read(total_of(name), step.indices_of(name))
@@ -127,6 +175,6 @@ def _prologue_adjoint(step: Step, per_step: dict[str, Value]) -> tuple[tuple[Ass
         if total == ZERO:
             continue
         gradient = Read(gradient_of(equation.name), equation.indices)
-        epilogue.append(Assign(gradient.name, equation.indices, total, equation.span))
+        epilogue.append(Assign(gradient.name, equation.indices, tidy(total), equation.span))
         cotangents.push(equation.value, gradient, equation.indices)
-    return tuple(epilogue), dict(cotangents.sums)
+    return tuple(epilogue), {name: tidy(value) for name, value in cotangents.sums.items()}

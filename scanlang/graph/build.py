@@ -154,10 +154,8 @@ def _inputs(scan: CheckedScan, graph: ScanGraph) -> dict[str, Input]:
     made = scan.projected | graph.labelled
     inputs = {name: Input(name, "input", (), False) for name in scan.inputs}
     for operand in graph.step.operands:
-        if operand.kind == "shared" and operand.name not in made:
-            inputs[operand.name] = Input(operand.name, "shared", operand.indices, True)
-        elif operand.kind == "input" and operand.name not in made:
-            inputs[operand.name] = Input(operand.name, "input", operand.indices, False)
+        if operand.kind != "param" and operand.name not in made:
+            inputs[operand.name] = Input(operand.name, operand.kind, operand.indices, graph.has_own(operand), operand.per)
     return inputs
 
 

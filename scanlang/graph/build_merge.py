@@ -11,6 +11,7 @@ from scanlang.check.program import CheckedScan
 from scanlang.diagnostics import InternalError
 from scanlang.graph.build_step import OPERATORS
 from scanlang.graph.scan_graph import output_name
+from scanlang.graph.simplify import safe
 from scanlang.graph.values import Constant, Read, Value, add, apply, negate
 from scanlang.syntax import nodes as syntax
 
@@ -34,7 +35,7 @@ def build_merge(scan: CheckedScan) -> tuple[Rule | Value, syntax.Expr | None]:
         case _ if needs_second_phase(scan, scan.merge):
             return "concat", scan.merge
         case _:
-            return _merge_value(scan.merge, count, {}), None
+            return safe(_merge_value(scan.merge, count, {})), None
 
 
 def needs_second_phase(scan: CheckedScan, merge: syntax.Expr) -> bool:

@@ -3,9 +3,12 @@
 Nothing is fast here, and nothing is shared with a backend. Arrays are those of the operator, in float64, by name:
 
     input                            `(B, axes …, C)`, projected `(B, axes …, K, C)`
+    input of units or with indices   `(B, axes …, K, heads, ·)`, `(B, axes …, K, C, ·)`; with channels split without K
     shared input                     `(B, axes …, K, ·)`
+    shared input of groups           `(B, axes …, K, groups, ·)`; with channels split without K
     their tokens, named `cls`        `cls` of the scan's first input, `z_cls`, `B_cls` of others: T in place of the axes
     parameter                        `(K, C, ·)`, `(C, ·)` where shared; with channels split `(C, ·)`, `(C / K, ·)` where shared
+    parameter of units               heads in place of C
     parameter without channels       `(K, ·)`, `(·)` where shared; by label `(K, labels, ·)`
     `conv_weight`, `conv_bias`       `(K, C, width)`, `(K, C)`, and as other parameters where shared or split
     `merge_weight`                   `(K)`
@@ -65,12 +68,13 @@ def interpret(
 ) -> Any:
     """The result `(B, axes …, C)` of a scan graph on `arrays` (by name), in float64; with tokens, a tuple of it and of theirs.
 
-    `sizes` (`{"state": 16}`) are those that no array shows: of a projected map, or of a state that alone has its index.
-    `layers` are what a merge in two phases calls; a layer that is not there is read off `down.weight`, `down.bias`.
+    `sizes` (`{"state": 16}`) are those that no array shows: of a projected map (the channels of a unit, `head`, among them), or
+    of a state that alone has its index. `layers` are what a merge in two phases calls; a layer that is not there is read off
+    `down.weight`, `down.bias`.
     """
     flat = {name: np.asarray(array, np.float64) for name, array in arrays.items()}
     given = {index: sizes[label] for index, label in graph.step.sizes.items() if sizes and label in sizes}
-    return _Run(graph, flat, grid, given | index_sizes(graph.step, flat), layers or {}).result()
+    return _Run(graph, flat, grid, given | index_sizes(graph.step, flat), sizes or {}, layers or {}).result()
 
 
 def index_sizes(step: Step, arrays: Mapping[str, Any]) -> dict[str, int]:
@@ -84,8 +88,8 @@ def index_sizes(step: Step, arrays: Mapping[str, Any]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class _Map:
-    """A map, `(B, rows, …)`; one that the directions have each their own of holds K behind the row. `whole`: its last dimension
-    are all channels of the scan, also where each direction has its own."""
+    """A map, `(B, rows, …)`; one that the directions have each their own of holds K behind the row. `whole`: what follows are
+    all channels of the scan, or units of them, also where each direction has its own."""
 
     array: Array
     per_direction: bool = False
@@ -98,6 +102,7 @@ class _Run:
     arrays: Mapping[str, Array]
     grid: tuple[int, ...]
     extents: Mapping[str, int]
+    sizes: Mapping[str, int]
     layers: Mapping[str, Layer]
 
     @cached_property
@@ -123,8 +128,8 @@ class _Run:
 
     def evaluate(self, node: Any, taken: dict[str, Any]) -> Any:
         match node:
-            case Input(name, kind):
-                return _Map(self.packed(name), node.per_direction, kind == "input")
+            case Input(name):
+                return _Map(self.packed(name), node.per_direction, node.per != "all")
             case Label(name, direction):
                 table = self.arrays[name] if name in self.graph.shared else self.arrays[name][direction]
                 return self.for_each_image(table[self.visits.labels[direction]])
@@ -178,7 +183,7 @@ class _Run:
     def of(self, value: _Map, direction: int) -> Array:
         """What a direction sees of a map."""
         array = value.array[:, :, direction] if value.per_direction else value.array
-        return array[..., self.graph.channels(direction, array.shape[-1])] if value.whole else array
+        return array[:, :, self.graph.channels(direction, array.shape[2])] if value.whole else array
 
     def rows(self, traversal: Traversal, route: int, direction: int) -> Any:
         """The row of every step, `(B, steps)`."""
@@ -246,29 +251,40 @@ class _Run:
         made, start = {}, 0
         for name in node.names:
             operand = next(o for o in self.graph.step.operands if o.name == name)
-            shape = tuple(self.extents[i] for i in operand.indices)
-            count = math.prod(shape) if operand.kind == "shared" else weight.shape[-1]
-            part = rows[..., start : start + count]
-            part = part.reshape(*part.shape[:2], *shape) if operand.kind == "shared" else part
+            every, extents = operand.channels(self.sizes), [self.extents[i] for i in operand.indices]
+            shape = (weight.shape[-1] // every, *extents) if every else extents
+            part = rows[..., start : start + math.prod(shape)].reshape(*rows.shape[:2], *shape)
             made[name] = _Map(part) if is_map else part
-            start += count
+            start += math.prod(shape)
         return made
 
     def recur(self, direction: int, taken: dict[str, Array]) -> Array:
-        """One step after another; a value is an array `(B, C, indices …)`."""
+        """One step after another; a value is an array `(B, C, indices …)`: every channel has the value of its unit."""
         step, restarts = self.graph.step, self.visits.restarts[direction]
-        kinds = {operand.name: operand.kind for operand in step.operands}
-        sequences = {name: array if kinds[name] == "input" else array[:, :, None] for name, array in taken.items()}
-        fixed = {o.name: self.parameter(o.name, direction)[None] for o in step.operands if o.kind == "param"}
+        operands = {operand.name: operand for operand in step.operands}
+        shape = next(
+            a.shape[:3] for name, a in taken.items() if operands[name].kind == "input" and operands[name].per == "channel"
+        )
+        sequences = {
+            name: array[:, :, None] if operands[name].per == "all" else _spread(array, 2, shape[2])
+            for name, array in taken.items()
+        }
+        fixed = {
+            o.name: _spread(self.parameter(o.name, direction), 0, shape[2])[None] for o in step.operands if o.kind == "param"
+        }
         environment = Environment(self.extents, fixed)
         for equation in step.prologue:
             environment.run(equation)
-        shape = next(array.shape[:3] for name, array in sequences.items() if kinds[name] == "input")
         environment.begin(step.states, (shape[0], shape[2]))
         outputs = np.zeros(shape)
         for t in range(shape[1]):
-            if restarts[t] and RESTART not in kinds:
+            if restarts[t] and RESTART not in operands:
                 environment.begin(step.states, (shape[0], shape[2]))
             environment.values.update({name: sequence[:, t] for name, sequence in sequences.items()})
             outputs[:, t] = environment.step(step)
         return outputs
+
+
+def _spread(array: Array, axis: int, channels: int) -> Array:
+    """One entry for every channel, of what has one for every so many."""
+    return np.repeat(array, channels // array.shape[axis], axis)

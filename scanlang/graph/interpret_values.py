@@ -29,7 +29,8 @@ def silu(x: Array) -> Any:
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "neg": np.negative,
-    "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "abs": np.abs, "erf": _erf,
+    "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "logaddexp": np.logaddexp, "sqrt": np.sqrt,
+    "tanh": np.tanh, "abs": np.abs, "erf": _erf,
     "sigmoid": sigmoid, "silu": silu, "softplus": lambda x: np.logaddexp(x, 0.0),
     "relu": lambda x: np.maximum(x, 0.0), "gelu": lambda x: 0.5 * x * (1.0 + _erf(x * math.sqrt(0.5))),
     "min": np.minimum, "max": np.maximum, "where": np.where,
@@ -45,9 +46,9 @@ class Environment:
         self.old: dict[str, Array] = {}
 
     def begin(self, states: tuple[Update, ...], shape: tuple[int, ...]) -> None:
-        """All states zero, over `shape`."""
+        """All states at their starts, over `shape`."""
         for update in states:
-            self.values[update.name] = np.zeros((*shape, *(self.sizes[i] for i in update.indices)))
+            self.values[update.name] = np.full((*shape, *(self.sizes[i] for i in update.indices)), update.start)
 
     def step(self, step: Step) -> Array:
         """Run the equations of one step; the readout."""

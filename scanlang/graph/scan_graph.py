@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import networkx as nx
 
+from scanlang.check.program import Per
 from scanlang.diagnostics import InternalError
 from scanlang.graph.step import Assign, Operand, Step
 from scanlang.graph.values import Value, reads
@@ -31,12 +32,14 @@ OWN, TIME = 0, -1
 
 @dataclass(frozen=True)
 class Input:
-    """A map the caller gives: per cell and channel, or (`shared`) per cell for all channels; `per_direction`: K of them."""
+    """A map the caller gives: `(B, rows, C)`, with indices `(B, rows, C, ·)`; `per` says what has one value (`unit`: C / P of
+    them, `all`: none). `per_direction`: K of them, `(B, rows, K, C, ·)`."""
 
     name: str
     kind: Literal["input", "shared"]
     indices: tuple[str, ...]
     per_direction: bool
+    per: Per = "channel"
 
 
 @dataclass(frozen=True)
@@ -210,6 +213,13 @@ class ScanGraph:
         """Whether the directions have one array for a parameter of the step: one without channels is there for all of them, so
         not where each direction has its own."""
         return parameter in self.shared and not (parameter in self.channelless and self.split is not None)
+
+    def has_own(self, operand: Operand) -> bool:
+        """Whether every direction has a map of its own for an operand that no projection makes: one without channels, and what
+        is more than a number per channel (unless directions have channels of their own, and so their part of it)."""
+        if operand.kind == "shared" and operand.per != "group":
+            return True
+        return self.split is None and (operand.per != "channel" or operand.indices != ())
 
     def operands(self, key: str) -> Iterator[tuple[str, str]]:
         """(source key, operand) of every value a node takes, in the order they were connected."""

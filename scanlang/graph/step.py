@@ -22,8 +22,8 @@ class Operand:
     """An array the recurrence takes: `kind` says where it lives, `indices` its last dimensions; one that is
     `constant` has no gradient.
 
-    `per` says how far one value reaches (`check/program.py`); of an input `channel` or `unit`, of a shared one `group` (of `units`
-    units, a number or the label of a size) or `all`, of a parameter `channel`, `unit` or (without channels) `all`.
+    `per` says how far one value reaches (`check/program.py`); of an input `channel` or `unit`, of a shared one `group` (of
+    `units` units, a number or the label of a size) or `all`, of a parameter `channel`, `unit` or (without channels) `all`.
     """
 
     name: str
@@ -65,8 +65,8 @@ class Assign:
 class Update:
     """`h[n] = decay * h'[n] + drive`, from `start` on.
 
-    What is `constant` (a running scale) has no gradient; its drive may read its own old value in any way. `per` is what it has one
-    value for: every channel computes the state of its unit.
+    What is `constant` (a running scale) has no gradient; its drive may read its own old value in any way. `per` is what it has
+    one value for: every channel computes the state of its unit.
     """
 
     name: str

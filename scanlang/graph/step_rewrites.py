@@ -77,15 +77,16 @@ def read_convolved(step: Step, source: str) -> Step:
 
 
 def restart(step: Step) -> Step:
-    """Let states start anew where the operand `restart.` says so.
+    """Let states start anew where the operand `restart.` says so: at 0, or where else they start.
 
     Before:  h[n] = a * h'[n] + b
     After:   h[n] = where(restart. > 0.5, 0, a) * h'[n] + b        (and so for `h'` in any other equation)
     """
     begins = Apply("gt", (Read(RESTART), Constant(0.5)))
+    starts = {state.name: Constant(state.start) for state in step.states}
 
     def fresh(value: Value) -> Value:
-        return _mapped(value, lambda leaf: where(begins, ZERO, leaf) if isinstance(leaf, Previous) else leaf)
+        return _mapped(value, lambda leaf: where(begins, starts[leaf.name], leaf) if isinstance(leaf, Previous) else leaf)
 
     body: list[Assign | Update] = []
     for equation in step.body:
@@ -93,11 +94,12 @@ def restart(step: Step) -> Step:
             case Assign():
                 body.append(replace(equation, value=fresh(equation.value)))
             case Update():
-                decay = equation.decay if equation.decay == ZERO else where(begins, ZERO, fresh(equation.decay))
-                body.append(replace(equation, decay=decay, drive=fresh(equation.drive)))
+                decay, drive = fresh(equation.decay), fresh(equation.drive)
+                begun = where(begins, multiply(decay, starts[equation.name]), ZERO)
+                body.append(replace(equation, decay=where(begins, ZERO, decay), drive=add(begun, drive)))
             case _:
                 assert_never(equation)
-    operand = Operand(RESTART, "shared", (), step.body[0].span, constant=True)
+    operand = Operand(RESTART, "shared", (), step.body[0].span, constant=True, per="all")
     return replace(step, operands=(*step.operands, operand), body=tuple(body))
 
 
@@ -109,7 +111,7 @@ def weigh(step: Step) -> Step:
     """
     span, readout = step.body[-1].span, step.readout + WEIGHTED
     weighted = Assign(readout, (), multiply(Read(step.readout), Read(MERGE_WEIGHT)), span)
-    operand = Operand(MERGE_WEIGHT, "param", (), span)
+    operand = Operand(MERGE_WEIGHT, "param", (), span, per="all")
     return replace(step, operands=(*step.operands, operand), body=(*step.body, weighted), readout=readout)
 
 

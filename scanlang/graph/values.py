@@ -112,7 +112,8 @@ def apply(function: str, *arguments: Value) -> Value:
 
 
 # What each function is differentiated to: (arguments, result) -> the derivative with respect to each argument. Forms are
-# chosen to stay finite for large arguments: softplus differentiates to sigmoid, never to exp / (1 + exp).
+# chosen to stay finite for large arguments: softplus differentiates to sigmoid, never to exp / (1 + exp). expm1 and log1p keep
+# their relative accuracy near 0, `logaddexp(a, b)` is log(exp(a) + exp(b)) without overflow.
 Partials = Callable[[tuple[Value, ...], Value], tuple[Value, ...]]
 
 _ROOT_HALF, _ROOT_HALF_PI = Constant(0.5**0.5), Constant(0.3989422804014327)
@@ -134,6 +135,11 @@ def _chosen(first: Value, second: Value, wins: str) -> tuple[Value, Value]:
     return where(_compare(wins, first, second), ONE, tie), where(_compare(wins, second, first), ONE, tie)
 
 
+def _first(a: tuple[Value, ...]) -> Value:
+    """The part of `exp(a) + exp(b)` that the first has."""
+    return Apply("sigmoid", (subtract(*a),))
+
+
 def _silu_slope(x: Value) -> Value:
     gate = Apply("sigmoid", (x,))
     return multiply(gate, add(ONE, multiply(x, subtract(ONE, gate))))
@@ -146,7 +152,10 @@ DERIVATIVES: Mapping[str, Partials] = {
     "div": lambda a, r: (divide(ONE, a[1]), negate(divide(r, a[1]))),
     "neg": lambda a, r: (Constant(-1.0),),
     "exp": lambda a, r: (r,),
+    "expm1": lambda a, r: (Apply("exp", (a[0],)),),
     "log": lambda a, r: (divide(ONE, a[0]),),
+    "log1p": lambda a, r: (divide(ONE, add(ONE, a[0])),),
+    "logaddexp": lambda a, r: (_first(a), subtract(ONE, _first(a))),
     "sqrt": lambda a, r: (divide(Constant(0.5), r),),
     "sigmoid": lambda a, r: (multiply(r, subtract(ONE, r)),),
     "silu": lambda a, r: (_silu_slope(a[0]),),
@@ -176,6 +185,30 @@ def reads(value: Value) -> frozenset[str]:
             return reads(body)
         case _:
             assert_never(value)
+
+
+def mapped(value: Value, leaf: Callable[[Value], Value]) -> Value:
+    """`value` with each of its leaves replaced."""
+    match value:
+        case Constant() | IndexValue() | Read() | Previous():
+            return leaf(value)
+        case Apply(function, arguments):
+            return Apply(function, tuple(mapped(argument, leaf) for argument in arguments))
+        case Total(index, body):
+            return Total(index, mapped(body, leaf))
+        case _:
+            assert_never(value)
+
+
+def applies(value: Value, functions: frozenset[str]) -> bool:
+    """Whether one of the functions is applied anywhere in a value."""
+    match value:
+        case Apply(function, arguments):
+            return function in functions or any(applies(argument, functions) for argument in arguments)
+        case Total(_, body):
+            return applies(body, functions)
+        case _:
+            return False
 
 
 def free_indices(value: Value) -> tuple[str, ...]:
@@ -237,6 +270,8 @@ def show(value: Value, level: int = 0) -> str:
         case Apply("neg", (operand,)):
             text = "-" + show(operand, 3)
             return f"({text})" if level > 1 else text
+        case Apply("mul", (left, Apply("div", (Constant(1.0), below)))):
+            return show(Apply("div", (left, below)), level)
         case Apply(function, (left, right)) if function in _INFIX:
             sign, strength = _INFIX[function]
             text = f"{show(left, strength)} {sign} {show(right, strength + (function in ('sub', 'div')))}"

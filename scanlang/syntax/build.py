@@ -1,7 +1,7 @@
 """lark's tree to the frozen nodes of a program, each with its span.
 
 Reports what the grammar lets through: numbers out of range, comparisons outside `where`, expressions too deep,
-initial values of inputs, constructs of later versions. Names are not looked up here.
+initial values of inputs. Names are not looked up here.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from typing import Any, Literal, cast, get_args
 from lark import ParseTree, Token
 
 from scanlang.diagnostics import InternalError, Reporter
-from scanlang.errors import InitialValueOfInput, NestedTooDeeply, NotSupportedYet
+from scanlang.errors import InitialValueOfInput, NestedTooDeeply
 from scanlang.limits import LIMITS
 from scanlang.source import Source, Span, join
 from scanlang.syntax import nodes
 from scanlang.syntax.build_expression import ExpressionBuilder, build_integer, names_in, span_of, token_span, trees_in
-from scanlang.syntax.later import LATER_KEYWORDS
 
 MERGE_WORDS = frozenset(get_args(nodes.MergeRule))
 _LEVELS = frozenset(
@@ -193,8 +192,6 @@ class _Builder:
 
     def formal(self, tree: ParseTree) -> nodes.Formal:
         label, *index = names_in(tree)
-        if label == "head" and index:
-            self.reporter.report(NotSupportedYet(token_span(label, self.source), "`head`", LATER_KEYWORDS["head"]))
         default = [self.expression.build(part) for part in trees_in(tree)]
         return nodes.Formal(str(label), str(index[0]) if index else None, default[0] if default else None, span=self.span(tree))
 
@@ -212,10 +209,13 @@ class _Builder:
         first = cast(Token, tree.children[0])
         if tree.data == "declaration":
             kind = " ".join(str(child) for child in tree.children if isinstance(child, Token) and child.type != "COMMA")
-            operands = tuple(self.operand(operand, kind) for operand in trees_in(tree))
-            return nodes.Declaration(cast(Any, kind), operands, span=self.span(tree))
+            operands = tuple(self.operand(part, kind) for part in trees_in(tree) if part.data == "operand")
+            per = [self.size(trees_in(part)[0]) for part in trees_in(tree) if part.data == "per"]
+            return nodes.Declaration(cast(Any, kind), operands, per[0] if per else None, span=self.span(tree))
+        is_scale = tree.data == "scale"
+        name = str(tree.children[1] if is_scale else first)
         value = self.expression.build(trees_in(tree)[-1])
-        return nodes.Equation(str(first), self.indices(tree), value, span=self.span(tree))
+        return nodes.Equation(name, self.indices(tree), value, is_scale, span=self.span(tree))
 
     def operand(self, tree: ParseTree, kind: str) -> nodes.Operand:
         name = names_in(tree)[0]

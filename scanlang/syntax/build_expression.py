@@ -12,13 +12,11 @@ from scanlang.errors import (
     ChainedComparison,
     MalformedSum,
     MisplacedComparison,
-    NotSupportedYet,
     NumberOutOfRange,
 )
 from scanlang.limits import LIMITS
 from scanlang.source import Source, Span
 from scanlang.syntax import nodes
-from scanlang.syntax.later import LATER_FUNCTIONS
 
 COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!="})
 
@@ -99,9 +97,6 @@ class ExpressionBuilder:
 
     def call(self, tree: ParseTree, span: Span) -> nodes.Call:
         function = names_in(tree)[0]
-        place = token_span(function, self.source)
-        if function in LATER_FUNCTIONS:
-            self.reporter.report(NotSupportedYet(place, f"the function `{function}`", LATER_FUNCTIONS[function]))
         if function in ("sum", "mean"):
             self.reporter.report(MalformedSum(span, str(function)))
         arguments = tuple(

@@ -33,6 +33,8 @@ def explain_slip(source: Source, tokens: list[Token], span: Span) -> str | None:
         or (_quotes(last, span.text) if before[-1:] == ["table"] else None)
         or (_sizes(span.text) if accepted & {"INTEGER", "COMMA"} else None)
         or (_along(span.text) if "ALONG" in accepted else None)
+        or (_units(str(tokens[-1])) if accepted == {"UNIT", "UNITS"} else None)
+        or (_previous(tokens) if "EQUALS" in accepted else None)
         or (_brackets(before) if span.text == "," else None)
     )
 
@@ -68,6 +70,17 @@ def _sizes(found: str) -> str | None:
 def _along(found: str) -> str | None:
     """`conv 4 on raster`."""
     return "did you mean `along`?" if found in _ALONG else None
+
+
+def _units(size: str) -> str:
+    """`per 4 heads`, `per unit`."""
+    return "write `per 1 unit`" if size in ("unit", "head", "group") else f"write `per {size} units`"
+
+
+def _previous(tokens: list[Token]) -> str | None:
+    """`prev h + x`."""
+    is_call = len(tokens) > 2 and str(tokens[-2]) == "prev" and tokens[-3].type not in ("COMMA", "NAME", "RSQB")
+    return f"write `prev({tokens[-1]})`" if is_call else None
 
 
 def _brackets(before: list[str]) -> str | None:

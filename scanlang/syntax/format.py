@@ -122,10 +122,10 @@ def _formal(formal: nodes.Formal) -> str:
 
 def _statement(part: nodes.Declaration | nodes.Equation) -> _Line:
     if isinstance(part, nodes.Equation):
-        target = part.name + _indices(part.indices)
+        target = ("scale " if part.scale else "") + part.name + _indices(part.indices)
         return _Line(part.span, f"{target} ", f"= {format_expression(part.value)}", 1, "equation")
     operands = ", ".join(map(_operand, part.operands))
-    return _Line(part.span, f"{part.kind} ", operands, 1, "declaration")
+    return _Line(part.span, f"{part.kind} ", operands + _per(part.per), 1, "declaration")
 
 
 def _indices(indices: tuple[str, ...]) -> str:
@@ -135,6 +135,14 @@ def _indices(indices: tuple[str, ...]) -> str:
 def _operand(operand: nodes.Operand) -> str:
     text = operand.name + _indices(operand.indices)
     return text if operand.initial is None else f"{text} = {format_expression(operand.initial)}"
+
+
+def _per(size: nodes.Number | nodes.Name | None) -> str:
+    """` per 4 units`."""
+    if size is None:
+        return ""
+    is_one = isinstance(size, nodes.Number) and size.value == 1
+    return f" per {format_expression(size)} {'unit' if is_one else 'units'}"
 
 
 def _clause(clause: nodes.Clause) -> _Line:

@@ -41,7 +41,8 @@ def parser() -> Lark:
 @cache
 def spellings() -> dict[str, str]:
     """How each terminal of fixed text is written: `ORDER` → `order`."""
-    return {terminal.name: terminal.pattern.value for terminal in parser().terminals if terminal.pattern.type == "str"}
+    fixed = {terminal.name: terminal.pattern.value for terminal in parser().terminals if terminal.pattern.type == "str"}
+    return {**fixed, "PER": "per"}
 
 
 def tokens_before(source: Source, end: int) -> list[Token]:

@@ -15,8 +15,8 @@
         assert_matches_reference(op, program, tensors)
 
 Strategies: `grids`, `orders`, `recurrences`, `programs`, `inputs`. They need hypothesis (`pip install hypothesis`); the rest
-does not: `reference`, `draw_inputs`, `draw_layers`, `assert_bijection`, `assert_matches_reference`, `assert_close` and
-`TOLERANCES`.
+does not: `reference`, `draw_inputs`, `draw_states`, `draw_layers`, `assert_bijection`, `assert_matches_reference`,
+`assert_close` and `TOLERANCES`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from scanlang.testing.compare import TOLERANCES, Tolerance, assert_bijection, assert_close, assert_matches_reference
 from scanlang.testing.reference import reference
-from scanlang.testing.tensors import draw_inputs, draw_layers
+from scanlang.testing.tensors import draw_inputs, draw_layers, draw_states
 
 if TYPE_CHECKING:
     from scanlang.testing.order_strategies import grids, orders
@@ -50,6 +50,7 @@ __all__ = [
     "assert_matches_reference",
     "draw_inputs",
     "draw_layers",
+    "draw_states",
     "grids",
     "inputs",
     "orders",

@@ -40,6 +40,7 @@ rounding it may be no further off than float32. A sum of n terms of like size er
 gradients are sums over cells, channels and batch whose terms cancel in part, hence ten times as much; for float64 more room
 is left than needed, and both are far below what one missed or misplaced cell would make."""
 
+STATE = "the state"
 SMALLEST_RMS = 1e-2
 """Results of a smaller root mean square are held to this one: all of them may have cancelled."""
 
@@ -91,6 +92,7 @@ def assert_matches_reference(
     layer: int = 0,
     *,
     layers: Mapping[str, nn.Module] | None = None,
+    states: Mapping[str, Tensor] | None = None,
     tolerances: Mapping[torch.dtype, Tolerance] = TOLERANCES,
     seed: int = 0,
 ) -> None:
@@ -99,29 +101,38 @@ def assert_matches_reference(
     >>> assert_matches_reference(op, program, draw_inputs(op, (5, 7)))
 
     `op` may be any function of the scan's arguments. Nothing may be NaN; types, shapes and layout are compared too, and tokens.
-    `layers` are the modules that the merge calls; they are drawn (`draw_layers`) where they are not given.
+    `layers` are the modules that the merge calls; they are drawn (`draw_layers`) where they are not given. With `states`, by
+    name (`draw_states`), the scan starts from these; the states it ends with are compared too, and the gradients of both.
     """
     checked = program.checked.scans[program.scan_name(scan)].at_layer(layer)
     wide = any(tensor.dtype == torch.float64 for name, tensor in tensors.items() if name not in _parameters(checked))
     computing = torch.float64 if wide else torch.float32
     if layers is None:
-        first = next(tensor for name, tensor in tensors.items() if name in _maps_with_channels(checked))
-        layers = draw_layers(program, scan, layer, channels=first.shape[-1], dtype=computing, device=str(first.device))
-    given, exact = _Leaves.of(tensors, layers), _Leaves.exactly(tensors, layers)
-    got, want = _as_tuple(op(**given.arguments)), _as_tuple(reference(program, scan, layer, **exact.arguments))
-    assert len(got) == len(want), f"the output has {len(got)} parts, not {len(want)}"
+        device = str(next(iter(tensors.values())).device)
+        layers = draw_layers(program, scan, layer, channels=_channels(checked, tensors), dtype=computing, device=device)
+    given, exact = _Leaves.of(tensors, layers, states), _Leaves.exactly(tensors, layers, states)
+    got, want = _parts(op(**given.arguments)), _parts(reference(program, scan, layer, **exact.arguments))
+    assert list(got) == list(want), f"the output has {len(got)} parts, not {len(want)}"
     generator, cotangents = torch.Generator().manual_seed(seed), []
-    for name, part, wanted in zip(_output_names(len(got)), got, want, strict=True):
-        assert part.is_contiguous(), f"{name} is not contiguous"
-        assert_close(name, part, wanted, tolerances[computing].output)
-        cotangents.append(torch.randn(wanted.shape, generator=generator, dtype=torch.float64).to(part.dtype))
-    there = [one.to(part.device) for one, part in zip(cotangents, got, strict=True)]
-    gradients = torch.autograd.grad(got, list(given.leaves.values()), there)
-    expected = torch.autograd.grad(want, list(exact.leaves.values()), [one.double() for one in cotangents], allow_unused=True)
-    for name, gradient, exactly in zip(given.leaves, gradients, expected, strict=True):
+    for name, part in got.items():
+        assert part.is_contiguous() or name.startswith(STATE), f"{name} is not contiguous"
+        assert_close(name, part, want[name], tolerances[computing].output)
+        cotangents.append(torch.randn(part.shape, generator=generator, dtype=torch.float64).to(part.dtype))
+    expected = _gradients(list(want.values()), exact.leaves, [one.double() for one in cotangents], some_unused=True)
+    gradients = _gradients(list(got.values()), given.leaves, cotangents, some_unused=states is not None)
+    for name, gradient in gradients.items():
         assert gradient.dtype == given.leaves[name].dtype, f"the gradient of {name} is {gradient.dtype}"
-        zero = torch.zeros_like(exact.leaves[name])
-        assert_close(f"the gradient of {name}", gradient, zero if exactly is None else exactly, tolerances[computing].gradient)
+        assert_close(f"the gradient of {name}", gradient, expected[name], tolerances[computing].gradient)
+
+
+def _gradients(
+    parts: list[Tensor], leaves: Mapping[str, Tensor], cotangents: list[Tensor], some_unused: bool
+) -> dict[str, Tensor]:
+    """By the names of the leaves; a scale that a scan ends with has none."""
+    smooth = [(part, one.to(part.device)) for part, one in zip(parts, cotangents, strict=True) if part.requires_grad]
+    outputs, given = [part for part, _ in smooth], [one for _, one in smooth]
+    found = torch.autograd.grad(outputs, list(leaves.values()), given, materialize_grads=some_unused)
+    return dict(zip(leaves, found, strict=True))
 
 
 @dataclass(frozen=True)
@@ -132,27 +143,35 @@ class _Leaves:
     leaves: dict[str, Tensor]
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor], layers: Mapping[str, nn.Module]) -> _Leaves:
+    def of(cls, tensors: Mapping[str, Tensor], layers: Mapping[str, nn.Module], states: Mapping[str, Tensor] | None) -> _Leaves:
         given = {name: tensor.detach().requires_grad_(tensor.is_floating_point()) for name, tensor in tensors.items()}
         leaves = {name: tensor for name, tensor in given.items() if tensor.requires_grad}
         for name, layer in layers.items():
             leaves |= {f"{name}.{weight}": parameter for weight, parameter in layer.named_parameters()}
-        return cls({**given, **layers}, leaves)
+        if states is None:
+            return cls({**given, **layers}, leaves)
+        first = {name: state.detach().requires_grad_() for name, state in states.items()}
+        leaves |= {f"h0[{name}]": state for name, state in first.items()}
+        return cls({**given, **layers, "h0": first, "return_state": True}, leaves)
 
     @classmethod
-    def exactly(cls, tensors: Mapping[str, Tensor], layers: Mapping[str, nn.Module]) -> _Leaves:
+    def exactly(
+        cls, tensors: Mapping[str, Tensor], layers: Mapping[str, nn.Module], states: Mapping[str, Tensor] | None
+    ) -> _Leaves:
         """The same values in float64, on the CPU."""
         values = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
         exact = {name: value.double() if value.is_floating_point() else value for name, value in values.items()}
-        return cls.of(exact, {name: deepcopy(layer).cpu().double() for name, layer in layers.items()})
+        first = None if states is None else {name: state.detach().cpu().double() for name, state in states.items()}
+        return cls.of(exact, {name: deepcopy(layer).cpu().double() for name, layer in layers.items()}, first)
 
 
-def _as_tuple(result: Any) -> tuple[Tensor, ...]:
-    return result if isinstance(result, tuple) else (result,)
-
-
-def _output_names(count: int) -> list[str]:
-    return ["the output", *(f"output {number}, of tokens," for number in range(1, count))]
+def _parts(result: Any) -> dict[str, Tensor]:
+    """The parts of a result, by what they are called: the map, tokens, and states by name."""
+    parts = result if isinstance(result, tuple) else (result,)
+    states = parts[-1] if isinstance(parts[-1], dict) else {}
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    names = ["the output", *(f"output {number}, of tokens," for number in range(1, len(tensors)))]
+    return dict(zip(names, tensors, strict=True)) | {f"{STATE} {name}": states[name] for name in sorted(states)}
 
 
 def _parameters(scan: CheckedScan) -> set[str]:
@@ -161,6 +180,11 @@ def _parameters(scan: CheckedScan) -> set[str]:
     return {*own, "conv_weight", "conv_bias", "merge_weight"}
 
 
-def _maps_with_channels(scan: CheckedScan) -> set[str]:
-    kinds = {operand.name: operand.kind for operand in scan.recurrence.operands}
-    return {name for name in (*kinds, *scan.inputs) if kinds.get(name, "input") == "input"}
+def _channels(scan: CheckedScan, tensors: Mapping[str, Tensor]) -> int:
+    """All channels, as a map with values for each of them shows."""
+    operands = {operand.name: operand for operand in scan.recurrence.operands}
+    for name in (*operands, *scan.inputs):
+        operand = operands.get(name)
+        if name in tensors and (operand is None or (operand.kind == "input" and operand.per == "channel")):
+            return tensors[name].shape[-1 - (0 if operand is None else len(operand.indices))]
+    raise ValueError(f"no argument of {scan.name} has channels")

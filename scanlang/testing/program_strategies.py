@@ -12,7 +12,7 @@ from torch import Tensor
 from scanlang.testing.direction_strategies import Directions, directions_of_scan
 from scanlang.testing.order_strategies import grids, orders
 from scanlang.testing.recurrence_strategies import RandomRecurrence, random_recurrences
-from scanlang.testing.tensors import draw_inputs, open_sizes
+from scanlang.testing.tensors import draw_inputs, fewest_channels, open_sizes
 
 if TYPE_CHECKING:
     from scanlang.codegen.op import CompiledScan
@@ -67,15 +67,17 @@ def _split(draw: st.DrawFn, count: int) -> list[str]:
 @st.composite
 def _flow(draw: st.DrawFn, recurrence: RandomRecurrence, split: bool) -> list[str]:
     """Which inputs the scan takes, what it projects, how it merges."""
-    projectable = [*recurrence.shared, *(name for name in recurrence.inputs if name != "x" and not split)]
-    projected = draw(st.lists(st.sampled_from(projectable), unique=True))
+    some = [*recurrence.inputs[1:], *recurrence.units, *recurrence.groups]
+    projectable = [*recurrence.shared, *(some if not split else ())]
+    projected = draw(st.lists(st.sampled_from(projectable), unique=True)) if projectable else []
     inputs = [name for name in recurrence.inputs if name not in projected]
+    units = [name for name in recurrence.units if name not in projected]
     merge = draw(st.sampled_from(SIDE_BY_SIDE if split else MERGES))
     if "{input}" in merge:
         read = draw(st.sampled_from((*inputs, "z")))
         inputs += [read] if read not in inputs else []
         merge = merge.format(input=read)
-    clauses = [f"input {', '.join(inputs)}"]
+    clauses = [f"input {', '.join((*inputs, *units))}"]
     clauses += [f"use {name} = {layer}" for name, layer in LAYERS.items() if f"{name}(" in merge]
     if projected:
         clauses.append(f"project {', '.join(projected)} from x{draw(st.sampled_from(('', ' bias')))}")
@@ -85,12 +87,12 @@ def _flow(draw: st.DrawFn, recurrence: RandomRecurrence, split: bool) -> list[st
 @st.composite
 def _elsewhere(draw: st.DrawFn, recurrence: RandomRecurrence, way: Directions) -> list[str]:
     """A convolution, in the time of the directions or along another order, and operands along others."""
-    clauses = []
+    clauses, maps = [], (*recurrence.inputs, *recurrence.units, *recurrence.shared, *recurrence.groups)
     if draw(st.booleans()):
         along = draw(st.sampled_from(("", "", *(f" along {order}" for order in ("raster", "reverse(snake)", *way.like)))))
         clauses.append(f"conv {draw(st.integers(1, 4))}{along}")
     for order in way.like:
-        names = draw(st.lists(st.sampled_from((*recurrence.inputs, *recurrence.shared)), unique=True, max_size=2))
+        names = draw(st.lists(st.sampled_from(maps), unique=True, max_size=2))
         if names and not any(clause.startswith("operands") for clause in clauses) and draw(st.booleans()):
             clauses.append(f"operands {', '.join(names)} along {order}")
     return clauses
@@ -140,16 +142,17 @@ def inputs(
     ... def test_mine(tensors): assert_matches_reference(op, program, tensors)
 
     Sizes that the program leaves open are drawn unless `sizes` gives them. Values are uniform in `low` … `high`. Where channels
-    are split there are as many times `channels` as the parts come to. Layers that a merge calls: see `draw_layers`.
+    are split, or stand in units, there are as many times `channels` as the parts and the units come to. Layers that a merge
+    calls: see `draw_layers`.
     """
-    drawn = {label: draw(st.integers(1, 3)) for label in open_sizes(op) if label not in (sizes or {})}
-    rank, parts = len(op.graph.orders[0].axes), op.graph.split or (1,)
+    known = {label: draw(st.integers(1, 3)) for label in open_sizes(op) if label not in (sizes or {})} | dict(sizes or {})
+    rank = len(op.graph.orders[0].axes)
     return draw_inputs(
         op,
         draw(grid if grid is not None else grids(MOST[rank], rank)),
         batch=draw(st.sampled_from(batches)),
-        channels=draw(st.sampled_from(channels)) * sum(parts),
-        sizes={**drawn, **(sizes or {})},
+        channels=draw(st.sampled_from(channels)) * fewest_channels(op, known),
+        sizes=known,
         dtype=draw(st.sampled_from(dtypes)),
         seed=draw(st.integers(0, 2**16)),
         contiguous=draw(st.booleans()),

@@ -20,16 +20,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scanlang.check.program import LABELS, CheckedOperand, CheckedScan, Projection, StateUpdate
+from scanlang.check.program import LABELS, CheckedOperand, CheckedScan, Projection
+from scanlang.check.sizes import evaluate_size
 from scanlang.maps.order import Order
 from scanlang.program import Program
 from scanlang.syntax.nodes import Name, Number
-from scanlang.testing.reference_values import LEADING, evaluate, merge
+from scanlang.testing.reference_steps import State, Steps, names_in, states_of
+from scanlang.testing.reference_values import LEADING, merge
 
 Layer = Callable[[Tensor], Tensor]
 
 
-def reference(program: Program, scan: str | None = None, layer: int = 0, /, **given: Any) -> Any:
+def reference(
+    program: Program,
+    scan: str | None = None,
+    layer: int = 0,
+    /,
+    h0: Tensor | Mapping[str, Tensor] | None = None,
+    return_state: bool = False,
+    **given: Any,
+) -> Any:
     """The result `(B, axes …, C)` in float64 of a scan called with `given`, the arguments of its operator.
 
     >>> y = reference(program, "cross", x=x, low=low, B=B, C=C, dt_weight=w, dt_bias=b, A_log=A, D=D)
@@ -38,12 +48,16 @@ def reference(program: Program, scan: str | None = None, layer: int = 0, /, **gi
     functions of tensors. What the scan projects may be left out if the weights are given instead, as `Scan2d` names them:
     `project_weight` `(K, rows, C)`, `project_bias` `(K, rows)`, `project_1_weight` …, without K where the directions share
     them; with channels split the weights are `(rows, C)`, or `(rows, C / K)` where shared.
+
+    `h0` has states before the first step, by name `(B, K, C, ·)` (of units `(B, K, heads, ·)`; with channels split without K),
+    or is the only one; with `return_state` the last part of the result are the states after each direction's last step.
     """
     checked = program.checked.scans[program.scan_name(scan)].at_layer(layer)
     tensors = {name: value for name, value in given.items() if isinstance(value, Tensor)}
     layers = {name: value for name, value in given.items() if not isinstance(value, Tensor)}
     exact = {name: value.double() if value.is_floating_point() else value for name, value in tensors.items()}
-    return _Scan(checked, program.checked.axes, exact, layers).result()
+    run = _Scan(checked, program.checked.axes, exact, layers, h0)
+    return run.result_and_states() if return_state else run.result()
 
 
 def index_sizes(scan: CheckedScan, tensors: Mapping[str, Tensor]) -> dict[str, int]:
@@ -71,6 +85,15 @@ def _is_table(operand: CheckedOperand) -> bool:
     return operand.kind == "shared param" and operand.indices[:1] == ("label",)
 
 
+def _sizes_by_label(scan: CheckedScan, channels: int) -> dict[str, int]:
+    """The sizes of the recurrence that the scan's sizes come to, by label: the first of these are the channels."""
+    own: dict[str, int] = {}
+    for place, formal in enumerate(scan.formals):
+        if place == 0 or formal.default is not None:
+            own[formal.label] = channels if formal.default is None else int(evaluate_size(formal.default, own))
+    return {label: int(evaluate_size(size, own)) for label, size in scan.sizes.items() if names_in(size) <= own.keys()}
+
+
 @dataclass(frozen=True)
 class _Run:
     """Some orders at one size: the row of every step `(K, J)`, how many steps there are, and where they start anew `(K, J)`.
@@ -92,14 +115,21 @@ class _Scan:
     """One layer of a scan and the arguments of one call."""
 
     def __init__(
-        self, scan: CheckedScan, axes: tuple[str, ...], given: Mapping[str, Tensor], layers: Mapping[str, Layer]
+        self,
+        scan: CheckedScan,
+        axes: tuple[str, ...],
+        given: Mapping[str, Tensor],
+        layers: Mapping[str, Layer],
+        entry: Tensor | Mapping[str, Tensor] | None,
     ) -> None:
         self.scan, self.axes, self.given, self.layers = scan, axes, given, layers
         self.recurrence, self.indices = scan.recurrence, tuple(scan.recurrence.indices)
+        self.operands = {operand.name: operand for operand in self.recurrence.operands}
         self.sizes, self.count = index_sizes(scan, given), len(scan.directions)
         maps = [given[name] for name in self.maps if name in given]
         self.grid = tuple(int(n) for n in maps[0].shape[1 : 1 + len(axes)])
         self.cells, self.batch, self.device = math.prod(self.grid), maps[0].shape[0], maps[0].device
+        self.entry = {next(iter(self.states)): entry} if isinstance(entry, Tensor) else entry or {}
 
     # What there is.
 
@@ -132,11 +162,11 @@ class _Scan:
     @cached_property
     def channels(self) -> int:
         """All channels of the scan."""
-        kinds = {operand.name: operand.kind for operand in self.recurrence.operands}
         for name in self.maps:
-            if name in self.given and kinds.get(name) != "shared":
-                return self.given[name].shape[-1]
-        operand = next(o for o in self.recurrence.operands if o.kind == "param")
+            operand = self.operands.get(name)
+            if name in self.given and (operand is None or (operand.kind == "input" and operand.per == "channel")):
+                return self.given[name].shape[-1 - (0 if operand is None else len(operand.indices))]
+        operand = next(o for o in self.recurrence.operands if o.kind == "param" and o.per == "channel")
         if operand.name in self.scan.shared:
             return self.given[operand.name].shape[0] * (self.count if self.scan.split else 1)
         return self.given[operand.name].shape[0 if self.scan.split else 1]
@@ -156,6 +186,37 @@ class _Scan:
         """`(K, C)`: the channel of the scan that each channel of a direction is."""
         most = max(map(len, self.own_channels))
         return torch.tensor([[own[min(i, len(own) - 1)] for i in range(most)] for own in self.own_channels], device=self.device)
+
+    @cached_property
+    def states(self) -> dict[str, State]:
+        """What a step hands on, what convolution does among it."""
+        conv = self.scan.conv
+        ages = range(1, conv.width) if conv is not None and self.convolved_along is None else ()
+        return {**states_of(self.recurrence), **{f"conv.{age}": State((), per_unit=False) for age in ages}}
+
+    @cached_property
+    def unit_sizes(self) -> dict[str, int]:
+        """The sizes of the recurrence by label; of a head as what is given for every unit shows it."""
+        sizes = _sizes_by_label(self.scan, self.channels)
+        for name, operand in self.operands.items():
+            if operand.per == "unit" and name in self.given:
+                in_common = self.scan.split is not None and name in self.scan.shared
+                channels = len(self.own_channels[0]) if in_common else self.channels
+                sizes["head"] = channels // self.given[name].shape[-1 - len(operand.indices)]
+        return sizes
+
+    def has_own(self, name: str) -> bool:
+        """Whether every direction has a map of its own of that name."""
+        operand = self.operands.get(name)
+        if operand is None:
+            return False
+        if name in self.scan.projected or operand.per == "all":
+            return True
+        return self.scan.split is None and (operand.per != "channel" or operand.indices != ())
+
+    def of_direction(self, value: Tensor, k: int, axis: int) -> Tensor:
+        """An entry for every channel of a direction, where `axis` runs over all channels of the scan, or units of them."""
+        return value.index_select(axis, self.lanes[k] // (self.channels // value.shape[axis]))
 
     # Where steps are.
 
@@ -246,11 +307,8 @@ class _Scan:
         return picked.movedim(2, 0).movedim(2, 1)
 
     def with_own_channels(self, sequence: Tensor) -> Tensor:
-        """`(J, K, B, all channels)` to the channels of each direction."""
-        if self.scan.split is None:
-            return sequence
-        lanes = self.lanes[: sequence.shape[1], None].expand(*sequence.shape[1:3], -1)
-        return sequence.gather(-1, lanes.expand(sequence.shape[0], *lanes.shape))
+        """`(J, K, B, all channels or units, …)` to the channels of each direction."""
+        return torch.stack([self.of_direction(sequence[:, k], k, 2) for k in range(self.count)], 1)
 
     def placed(self, sequence: Tensor, run: _Run) -> list[Tensor]:
         """The sequence of every direction on the grid, `(B, rows, C)`: visits of a row add up, and others are 0."""
@@ -262,12 +320,10 @@ class _Scan:
         return made
 
     def sequence(self, name: str, run: _Run) -> Tensor:
-        """An input of the scan or of the operator in time, `(J, K, B, C, …)`, convolved if it is the one that is."""
+        """A map in time, `(J, K, B, C, …)`, without C what all channels share; convolved if it is the one that is."""
         if self.scan.conv is None or name != self.scan.inputs[0]:
-            kinds = {operand.name: operand.kind for operand in self.recurrence.operands}
-            own = kinds.get(name) == "shared" or name in self.scan.projected
-            made = self.gathered(self.packed(name), run, own)
-            return made if own else self.with_own_channels(made)
+            made = self.gathered(self.packed(name), run, self.has_own(name))
+            return made if name in self.operands and self.operands[name].per == "all" else self.with_own_channels(made)
         along, read = self.convolved_along or self.own, self.convolved_along or self.run_of(name)
         made = self.convolved(self.with_own_channels(self.gathered(self.packed(name), read, False)), along)
         return made if run is along else self.gathered(torch.stack(self.placed(made, along), 2), run, True)
@@ -288,21 +344,30 @@ class _Scan:
     def convolved(self, x: Tensor, run: _Run) -> Tensor:
         """Causal, one filter a channel, then silu; what was before a restart counts as zero."""
         assert self.scan.conv is not None
-        weight, total = self.parameter("conv_weight"), self.parameter("conv_bias")
-        steps, segments = torch.arange(len(x), device=self.device), run.segments
-        for age in range(self.scan.conv.width):
-            then = (steps - age).clamp(min=0)
-            seen = (steps >= age) & (segments == segments[:, then])
-            total = total + weight[..., self.scan.conv.width - 1 - age] * x[then] * seen.T[:, :, None, None]
+        weight, total, width = self.parameter("conv_weight"), self.parameter("conv_bias"), self.scan.conv.width
+        history = torch.cat([self.before_all(width - 1, x), x])
+        segments = torch.cat([run.segments[:, :1].expand(-1, width - 1), run.segments], 1)
+        for age in range(width):
+            then = slice(width - 1 - age, len(history) - age)
+            seen = segments[:, then] == segments[:, width - 1 :]
+            total = total + weight[..., width - 1 - age] * history[then] * seen.T[:, :, None, None]
         return functional.silu(total)
 
+    def before_all(self, count: int, x: Tensor) -> Tensor:
+        """What convolution saw in the steps before the first one, `(count, K, B, C)`."""
+        known = self.given_states
+        there = [known[f"conv.{age}"] if f"conv.{age}" in known else torch.zeros_like(x[0]) for age in range(count, 0, -1)]
+        return torch.stack(there) if there else x[:0]
+
     def parameter(self, name: str) -> Tensor:
-        """`(K, 1, C, …)`, or 1 in place of K."""
+        """`(K, 1, C, …)`."""
         value = self.given[name]
         common = name in self.scan.shared or (name.startswith("conv_") and "conv" in self.scan.shared)
         if common:
-            return value[None, None]
-        return (value if self.scan.split is None else value[self.lanes])[:, None]
+            every = len(self.own_channels[0]) // len(value)
+            return value.repeat_interleave(every, 0).expand(self.count, 1, -1, *value.shape[1:])
+        own = value if self.scan.split is None else value.expand(self.count, *value.shape)
+        return torch.stack([self.of_direction(own[k], k, 0) for k in range(self.count)])[:, None]
 
     def projected(self, projection: Projection, number: int, name: str) -> Tensor:
         """What a projection makes of its source in the time of `name`, `(J, K, B, C, …)`."""
@@ -319,13 +384,27 @@ class _Scan:
         rows = rows if bias is None else rows + (bias if single else bias[:, None])
         start = 0
         for made in projection.names:
-            operand = next(o for o in self.recurrence.operands if o.name == made)
-            shape = [self.channels] if operand.kind == "input" else [self.sizes[i] for i in operand.indices]
+            shape = [*self.count_units(self.operands[made]), *(self.sizes[i] for i in self.operands[made].indices)]
             width = math.prod(shape)
             if made == name:
-                return rows[..., start : start + width].reshape(*rows.shape[:3], *shape)
+                found = rows[..., start : start + width].reshape(*rows.shape[:3], *shape)
+                return found if self.operands[made].per == "all" else self.with_own_channels(found)
             start += width
         raise KeyError(name)
+
+    def count_units(self, operand: CheckedOperand) -> list[int]:
+        """How many values there are of an operand, each for some channels; nothing where there is one for all."""
+        sizes = self.unit_sizes
+        match operand.per:
+            case "channel":
+                return [self.channels]
+            case "unit":
+                return [self.channels // sizes["head"]]
+            case "group":
+                units = sizes[operand.units] if isinstance(operand.units, str) else operand.units
+                return [self.channels // sizes.get("head", 1) // units]
+            case _:
+                return []
 
     def stream(self, operand: CheckedOperand) -> Tensor:
         """An operand in time, `(J, K, B, C, indices …)`."""
@@ -343,7 +422,7 @@ class _Scan:
                 break
         else:
             made = self.sequence(operand.name, self.own if self.is_convolved(operand.name) else self.run_of(operand.name))
-        return _with_indices(made.unsqueeze(3) if operand.kind == "shared" else made, own, self.indices)
+        return _with_indices(made.unsqueeze(3) if operand.per == "all" else made, own, self.indices)
 
     # The scan.
 
@@ -361,36 +440,69 @@ class _Scan:
             found[operand.name] = _with_indices(value, operand.indices, self.indices)
         return found
 
-    def outputs(self) -> Tensor:
-        """The output of every direction in its own time, `(J, K, B, C)`."""
-        fixed, run = self.fixed(), self.own
+    @cached_property
+    def given_states(self) -> dict[str, Tensor]:
+        """The states before the first step that the caller gave, as every channel sees them, `(K, B, C, ·)`."""
+        found = {}
+        for name, value in self.entry.items():
+            exact = value.double().movedim(1, 0) if self.scan.split is None else value.double().expand(self.count, *value.shape)
+            found[name] = torch.stack([self.of_direction(exact[k], k, 1) for k in range(self.count)])
+        return found
+
+    @cached_property
+    def run_of_steps(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """The output of every direction in its own time, `(J, K, B, C)`, and the states after the last step."""
         streams = {
             operand.name: self.stream(operand).unbind(0)
             for operand in self.recurrence.operands
             if operand.kind in ("input", "shared") or _is_table(operand)
         }
-        shape = (1,) * (LEADING + len(self.indices))
-        zero = torch.zeros(shape, dtype=torch.float64, device=self.device)
-        states = {equation.name: zero for equation in self.recurrence.equations if isinstance(equation, StateUpdate)}
-        outputs = []
-        for t in range(run.rows.shape[1]):
-            if run.restarts[:, t].any():
-                anew = run.restarts[:, t].reshape(-1, *shape[1:])
-                states = {name: torch.where(anew, zero, state) for name, state in states.items()}
-            values = {**fixed, **{name: stream[t] for name, stream in streams.items()}, **states}
-            for equation in self.recurrence.equations:
-                if isinstance(equation, StateUpdate):
-                    kept = evaluate(equation.decay, values, self.indices, self.sizes) * states[equation.name]
-                    values[equation.name] = kept + evaluate(equation.drive, values, self.indices, self.sizes)
-                    states[equation.name] = values[equation.name]
-                else:
-                    values[equation.name] = evaluate(equation.value, values, self.indices, self.sizes)
-            readout = values[self.recurrence.readout].reshape(values[self.recurrence.readout].shape[:LEADING])
-            outputs.append(readout.expand(self.count, self.batch, self.lanes.shape[1]))
-        return torch.stack(outputs)
+        own = {name: state for name, state in self.states.items() if name in self.given_states and not name.startswith("conv.")}
+        entry = {name: _with_indices(self.given_states[name], state.indices, self.indices) for name, state in own.items()}
+        entry = {name: value.detach() if own[name].is_scale else value for name, value in entry.items()}
+        shape = (self.count, self.batch, self.lanes.shape[1])
+        steps = Steps(self.recurrence, self.sizes, shape, self.own.lengths, self.own.restarts, self.fixed(), streams, entry)
+        outputs, last = steps.run()
+        return torch.stack(outputs), last
+
+    def final_states(self) -> dict[str, Tensor]:
+        """The states after each direction's last step, as the caller wants them."""
+        last = {name: self.over_indices(value, self.states[name]) for name, value in self.run_of_steps[1].items()}
+        last |= self.last_convolved()
+        return {name: self.units_of_directions(value, self.states[name]) for name, value in last.items()}
+
+    def over_indices(self, value: Tensor, state: State) -> Tensor:
+        """`(K, B, C, ·)`, in the order of the state's own indices."""
+        sizes = [self.sizes[index] if index in state.indices else 1 for index in self.indices]
+        value = value.expand(self.count, self.batch, self.lanes.shape[1], *sizes)
+        places = [LEADING + self.indices.index(index) for index in state.indices]
+        others = [place for place in range(LEADING, value.ndim) if place not in places]
+        return value.permute(*range(LEADING), *places, *others).flatten(LEADING + len(places) - 1)
+
+    def last_convolved(self) -> dict[str, Tensor]:
+        """What convolution has yet to see: the last inputs of each direction, but for those before it started anew."""
+        ages = [name for name in self.states if name.startswith("conv.")]
+        if not ages:
+            return {}
+        run = self.run_of(self.scan.inputs[0])
+        x = self.with_own_channels(self.gathered(self.packed(self.scan.inputs[0]), run, False))
+        history, count = torch.cat([self.before_all(len(ages), x), x]), len(ages)
+        segments = torch.cat([self.own.segments[:, :1].expand(-1, count), self.own.segments], 1)
+        found = {}
+        for age, name in enumerate(ages, start=1):
+            ends = [length + count for length in self.own.lengths]
+            parts = [history[end - age, k] * (segments[k, end - age] == segments[k, end - 1]) for k, end in enumerate(ends)]
+            found[name] = torch.stack(parts)
+        return found
+
+    def units_of_directions(self, value: Tensor, state: State) -> Tensor:
+        """`(K, B, C, ·)` to `(B, K, C, ·)`, or `(B, C, ·)` with channels split; of units the value of their first channel."""
+        every = self.unit_sizes.get("head", 1) if state.per_unit else 1
+        parts = [value[k, :, : len(own) : every] for k, own in enumerate(self.own_channels)]
+        return torch.stack(parts, 1) if self.scan.split is None else torch.cat(parts, 1)
 
     def result(self) -> Any:
-        placed = self.placed(self.outputs(), self.written)
+        placed = self.placed(self.run_of_steps[0], self.written)
         if self.scan.split is not None:
             merged = torch.cat([part[..., : len(own)] for part, own in zip(placed, self.own_channels, strict=True)], -1)
         else:
@@ -400,6 +512,10 @@ class _Scan:
         parts = merged.split([self.cells, *self.tokens.values(), self.pads], 1)
         y = parts[0].reshape(self.batch, *self.grid, merged.shape[-1])
         return (y, *parts[1:-1]) if self.tokens else y
+
+    def result_and_states(self) -> Any:
+        y = self.result()
+        return (*(y if isinstance(y, tuple) else (y,)), self.final_states())
 
 
 def _with_indices(value: Tensor, own: tuple[str, ...], indices: tuple[str, ...]) -> Tensor:

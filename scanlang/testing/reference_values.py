@@ -18,16 +18,25 @@ OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
 }  # fmt: skip
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
-    "exp": torch.exp, "log": torch.log, "sqrt": torch.sqrt, "tanh": torch.tanh, "abs": torch.abs, "relu": torch.relu,
-    "sigmoid": torch.sigmoid, "silu": functional.silu, "gelu": functional.gelu,
+    "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt, "tanh": torch.tanh,
+    "abs": torch.abs, "relu": torch.relu, "sigmoid": torch.sigmoid, "silu": functional.silu, "gelu": functional.gelu,
     "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     "min": torch.minimum, "max": torch.maximum, "where": torch.where,
 }  # fmt: skip
 LEADING = 3
 
 
-def evaluate(expr: Expr, values: Mapping[str, Tensor], indices: tuple[str, ...], sizes: Mapping[str, int]) -> Tensor:
-    """An expression of a recurrence; `values` and the result have one last dimension for each of `indices`."""
+def evaluate(
+    expr: Expr,
+    values: Mapping[str, Tensor],
+    indices: tuple[str, ...],
+    sizes: Mapping[str, int],
+    previous: Callable[[Expr], Tensor] | None = None,
+) -> Tensor:
+    """An expression of a recurrence; `values` and the result have one last dimension for each of `indices`.
+
+    `previous` gives what an expression was at the step before, for `prev(…)`.
+    """
 
     def value_of(expr: Expr) -> Tensor:
         match expr:
@@ -40,6 +49,8 @@ def evaluate(expr: Expr, values: Mapping[str, Tensor], indices: tuple[str, ...],
                 return -value_of(operand)
             case Binary(sign, left, right):
                 return OPERATORS[sign](value_of(left), value_of(right))  # type: ignore[no-any-return]
+            case Call("prev", (inner,)) if previous is not None:
+                return previous(inner)
             case Call(function, arguments):
                 return FUNCTIONS[function](*(value_of(argument) for argument in arguments))
             case Sum(index, body):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from scanlang.check.program import LABELS, CheckedScan, Use
+from scanlang.check.program import HEAD, LABELS, CheckedScan, Use
 from scanlang.check.sizes import evaluate_size
 from scanlang.graph.interpret import token_argument
 from scanlang.graph.scan_graph import ScanGraph
@@ -28,13 +29,54 @@ def open_sizes(op: CompiledScan) -> tuple[str, ...]:
     """The sizes that a scan leaves open: read off its arguments at each call."""
     step = op.graph.step
     labels = dict.fromkeys(step.sizes[index] for operand in step.operands for index in operand.indices)
+    groups = [operand.units for operand in step.operands if operand.per == "group"]
+    labels |= dict.fromkeys(units for units in groups if isinstance(units, str))
+    labels |= {HEAD: None} if step.head and (groups or any(operand.per == "unit" for operand in step.operands)) else {}
     return tuple(label for label in labels if label not in op.signature.fixed)
+
+
+def _sizes(op: CompiledScan, sizes: Mapping[str, int]) -> dict[str, int]:
+    """All sizes: the scan's, those given, and for the others one each."""
+    return {label: 2 + place for place, label in enumerate(open_sizes(op))} | dict(sizes) | dict(op.signature.fixed)
+
+
+def fewest_channels(op: CompiledScan, sizes: Mapping[str, int]) -> int:
+    """Channels come in multiples of this: every direction has whole units and whole groups of them."""
+    known, step = _sizes(op, sizes), op.graph.step
+    every = [operand.channels(known) for operand in step.operands if operand.per != "all"]
+    return math.lcm(*every, known.get(HEAD, 1)) * sum(op.graph.split or (1,))
+
+
+def shown_by(op: CompiledScan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What `draw_inputs` had been told of batch, channels and sizes, read off what it made: for `draw_states`."""
+    step, sizes = op.graph.step, dict(op.signature.fixed)
+    given = [operand for operand in step.operands if operand.name in tensors]
+    for operand in given:
+        shape = tensors[operand.name].shape
+        sizes |= {step.sizes[index]: shape[place - len(operand.indices)] for place, index in enumerate(operand.indices)}
+    maps = [*(operand.name for operand in given if operand.kind == "input"), *op.graph.scan_inputs]
+    first = next(tensors[name] for name in maps if name in tensors)
+    counts = [tensors[o.name].shape[-1 - len(o.indices)] for o in given if o.kind == "input" and o.per == "channel"]
+    channels = counts[0] if counts else first.shape[-1]
+    for operand in given:
+        if operand.per == "unit":
+            count = tensors[operand.name].shape[-1 - len(operand.indices)]
+            parts = op.graph.directions if op.graph.split is not None and operand.name in op.graph.shared else 1
+            sizes[HEAD] = channels // parts // count
+    return {"batch": len(first), "channels": channels, "sizes": sizes}
 
 
 def argument_shapes(op: CompiledScan, grid: Grid, batch: int, channels: int, sizes: Mapping[str, int]) -> dict[str, Shape]:
     """The shape of every argument of a scan, orders given at run time apart."""
-    known = {label: 2 + place for place, label in enumerate(open_sizes(op))} | dict(sizes) | dict(op.signature.fixed)
-    return _Shapes(op.graph, grid, batch, channels, known).all()
+    fewest = fewest_channels(op, sizes)
+    if channels % fewest:
+        raise ValueError(f"{channels} channels are not a multiple of {fewest}")
+    return _Shapes(op.graph, grid, batch, channels, _sizes(op, sizes)).all()
+
+
+def state_shapes(op: CompiledScan, batch: int, channels: int, sizes: Mapping[str, int]) -> dict[str, Shape]:
+    """The shape of every state of a scan, before the first step and after the last."""
+    return _Shapes(op.graph, (), batch, channels, _sizes(op, sizes)).of_states()
 
 
 class _Shapes:
@@ -68,8 +110,17 @@ class _Shapes:
 
     def of_map(self, operand: Operand, name: str) -> Shape:
         own = name == operand.name and self.graph.inputs()[name].per_direction
-        last = (self.channels,) if operand.kind == "input" else self.extents(operand.indices)
-        return (*self.grid, *((self.graph.directions,) if own else ()), *last)
+        every = operand.channels(self.sizes)
+        units = (self.channels // every,) if every else ()
+        return (*self.grid, *((self.graph.directions,) if own else ()), *units, *self.extents(operand.indices))
+
+    def of_states(self) -> dict[str, Shape]:
+        shapes = {}
+        for state in self.graph.step.states:
+            units = self.channels // (self.sizes[HEAD] if state.per == "unit" and self.graph.step.head else 1)
+            front = (self.batch,) if self.graph.split is not None else (self.batch, self.graph.directions)
+            shapes[state.name] = (*front, units, *self.extents(state.indices))
+        return shapes
 
     def of_parameter(self, operand: Operand) -> dict[str, Shape]:
         graph, name, last = self.graph, operand.name, self.extents(operand.indices)
@@ -84,7 +135,8 @@ class _Shapes:
             return {name: (*front, len(LABELS), *last)}
         if name in graph.channelless:
             return {name: (*front, *last)}
-        return {name: (*self.of_channels(name in graph.shared), *last)}
+        *before, channels = self.of_channels(name in graph.shared)
+        return {name: (*before, channels // operand.channels(self.sizes), *last)}
 
     def of_conv(self) -> dict[str, Shape]:
         assert self.graph.conv is not None
@@ -111,7 +163,7 @@ def draw_inputs(
     grid: Grid,
     *,
     batch: int = 2,
-    channels: int = 3,
+    channels: int | None = None,
     sizes: Mapping[str, int] | None = None,
     dtype: torch.dtype | Mapping[str, torch.dtype] = torch.float32,
     seed: int = 0,
@@ -124,11 +176,13 @@ def draw_inputs(
 
     >>> y = op(**draw_inputs(op, (5, 7), batch=2, channels=3, seed=1))
 
-    `sizes` gives sizes that the program leaves open (`{"rank": 2}`); `dtype` may be per name; without `contiguous`, every
+    There are `channels` of them, or three times the fewest there can be. `sizes` gives sizes that the program leaves open
+    (`{"rank": 2}`, `{"head": 4}` for the channels of a unit); `dtype` may be per name; without `contiguous`, every
     tensor is a strided view into a larger one with its dimensions stored in another order. Orders given at run time are
     permutations at random, one for each image. What a merge calls is not among them: see `draw_layers`.
     """
     generator = torch.Generator().manual_seed(seed)
+    channels = 3 * fewest_channels(op, sizes or {}) if channels is None else channels
     shapes = argument_shapes(op, grid, batch, channels, sizes or {})
     made = {}
     for name, shape in shapes.items():
@@ -141,6 +195,31 @@ def draw_inputs(
         keys = torch.rand(batch, cells, generator=generator, dtype=torch.float64)
         made[name] = keys.argsort(1).to(device)
     return made
+
+
+def draw_states(
+    op: CompiledScan,
+    *,
+    batch: int = 2,
+    channels: int | None = None,
+    sizes: Mapping[str, int] | None = None,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    device: str = "cpu",
+    low: float = 0.0,
+    high: float = 1.0,
+) -> dict[str, Tensor]:
+    """States for `h0=`, by name, uniform in `low` … `high`: positive, since some are divided by; the rest as for `draw_inputs`.
+
+    >>> y, last = op(**draw_inputs(op, (5, 7)), h0=draw_states(op), return_state=True)
+
+    For tensors that were drawn elsewhere: `draw_states(op, **shown_by(op, tensors))`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    channels = 3 * fewest_channels(op, sizes or {}) if channels is None else channels
+    shapes = state_shapes(op, batch, channels, sizes or {})
+    drawn = {name: torch.rand(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
+    return {name: (value * (high - low) + low).to(dtype).to(device) for name, value in drawn.items()}
 
 
 def draw_layers(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 from library.library_checks import CASES, FIRST_LAYERS, Call, program
+from library.matrix import CELLS, Combination, combinations
 from library.transcriptions import DESIGNS
 
 import scanlang
 from scanlang.testing import TOLERANCES, Tolerance, assert_matches_reference, draw_inputs
+from scanlang.testing.tensors import fewest_channels
 
 pytestmark = pytest.mark.gpu
 
+COMBINATIONS = 80
 WIDER = 11
 """So many times the channels of the tests on the CPU: more than a warp, and no multiple of one."""
 
@@ -34,3 +37,11 @@ def test_operators_match_the_reference(file: str, scan: str, dtype: torch.dtype)
         tolerances = {torch.float32: Tolerance(rounding, 4 * rounding, 16 * rounding)}
     drawn = draw_inputs(op, design.grids[0], channels=WIDER * design.channels, sizes=design.sizes, dtype=dtype, device="cuda")
     assert_matches_reference(op, program(file), drawn, scan, tolerances=tolerances)
+
+
+@pytest.mark.parametrize("one", combinations(COMBINATIONS), ids=str)
+def test_any_order_merge_and_recurrence(one: Combination) -> None:
+    program = one.program()
+    op = scanlang.compile(program)
+    channels = WIDER * fewest_channels(op, {})
+    assert_matches_reference(op, program, draw_inputs(op, CELLS[len(one.directions.axes)], channels=channels, device="cuda"))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from operator_checks import assert_same_bits, check, check_torch_compile, opcheck, operator, program, results
 from operator_programs import FEATURES, PROGRAMS, SIZES, VOLUMES
+from operator_recurrences import RECURRENCES
 
 import scanlang
 from scanlang.testing import TOLERANCES, assert_close, assert_matches_reference, draw_inputs
@@ -24,6 +25,18 @@ def short(value: object) -> str:
 @pytest.mark.parametrize("name", [*PROGRAMS, *FEATURES])
 def test_matches_reference(name: str) -> None:
     check(name, (9, 11), device="cuda", channels=35)
+
+
+@pytest.mark.parametrize("name", RECURRENCES)
+def test_recurrences(name: str) -> None:
+    check(name, (9, 11), device="cuda", channels=35)
+    check(name, (3, 7), device="cuda", channels=70, dtype=torch.float64, with_states=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=short)
+@pytest.mark.parametrize("name", ["ssd", "ssd-merged", "bare", "gla", "mlstm", "wkv"])
+def test_types_of_recurrences(name: str, dtype: torch.dtype) -> None:
+    check(name, (7, 6), device="cuda", dtype=dtype, channels=33)
 
 
 @pytest.mark.parametrize("name", VOLUMES)
@@ -123,6 +136,8 @@ def test_types_may_be_mixed() -> None:
         "twice",
         "labels",
         "concat-tokens",
+        "ssd-merged",
+        "mlstm-split",
     ],
 )
 def test_opcheck(name: str) -> None:
@@ -134,7 +149,8 @@ def test_opcheck_of_bfloat16() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["cross", "gated", "merge-z", "given-two", "mean-of-cells", "conv-along-pads", "labels", "twice", "split"]
+    "name",
+    ["cross", "gated", "merge-z", "given-two", "mean-of-cells", "conv-along-pads", "labels", "twice", "split", "ssd", "wkv"],
 )
 def test_torch_compile(name: str) -> None:
     check_torch_compile(name, "inductor", device="cuda")

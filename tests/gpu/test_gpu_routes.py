@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from kernel_checks import PER_IMAGE, TABLES, check_executable, draw_tables
+from kernel_checks import PER_IMAGE, TABLES, check_executable, check_states, draw_tables
 from operator_checks import assert_same_bits, check, draw, operator
 from triton_checks import ByHand, Case, cross, rerouted, selective_loop, side_by_side, stacked
 from triton_checks import check as check_case
@@ -46,6 +46,13 @@ def short(value: object) -> str:
 def test_any_tables(tables: str, channels: int) -> None:
     kernels, visits = TABLES[tables]
     check_executable(TritonScan, kernels, visits, channels=channels, device="cuda")
+
+
+@pytest.mark.parametrize("channels", [6, 66])
+@pytest.mark.parametrize("tables", TABLES)
+def test_states_with_any_tables(tables: str, channels: int) -> None:
+    kernels, visits = TABLES[tables]
+    check_states(TritonScan, kernels, visits, channels=channels, device="cuda")
 
 
 @pytest.mark.parametrize("tables", TABLES)

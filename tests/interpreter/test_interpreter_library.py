@@ -13,7 +13,10 @@ import scanlang
 from scanlang.codegen.gpu.run_triton import TritonScan
 from scanlang.testing import assert_matches_reference, draw_inputs
 
-QUICK = {"cross2d", "vim_v2", "vim_v1", "plainmamba_released", "cascade_rows", "es2d", "groupmamba", "pointmamba", "mambairv2"}
+QUICK = {
+    "cross2d", "vim_v2", "vim_v1", "plainmamba_released", "cascade_rows", "es2d", "groupmamba", "pointmamba", "mambairv2",
+    "ssd_grouped2d", "mlstm2d", "hydra",
+}  # fmt: skip
 """One for each thing that a program can ask of kernels; the others are `long`."""
 
 FEWEST_CELLS = 6

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kernel_checks import PER_IMAGE, TABLES, check_executable, draw_tables
+from kernel_checks import PER_IMAGE, TABLES, check_executable, check_states, draw_tables
 from triton_checks import (
     ByHand,
     Case,
@@ -206,6 +206,12 @@ def test_turns_need_every_row_once() -> None:
 def test_any_tables(tables: str) -> None:
     kernels, visits = TABLES[tables]
     check_executable(TritonScan, kernels, visits, channels=6, batch=1)
+
+
+@pytest.mark.parametrize("tables", ["once", "split-parts", "merge-routes", "heads-split", "scales"])
+def test_states_with_any_tables(tables: str) -> None:
+    kernels, visits = TABLES[tables]
+    check_states(TritonScan, kernels, visits, channels=6, batch=1)
 
 
 @pytest.mark.parametrize("tables", PER_IMAGE)

@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 import torch
+from library.formulas import CHANNELS
 from library.slow import Slow, rows_of
 from library.transcriptions import DESIGNS, Design
 from torch import Tensor
@@ -72,16 +73,20 @@ class Call:
         design, count = self.design, math.prod(self.grid)
         order = self.permutations(count)
         walks = design.walks(self.layer, self.grid, None if order is None else order[0].tolist())
-        found = {name: self.draw(self.batch, *self.grid, self.width) for name in design.inputs}
+        shapes = {name: self.shape(name, len(walks)) for name in (*design.inputs, *design.left_to_the_caller)}
+        found = {name: self.draw(self.batch, *self.grid, *shape) for name, shape in shapes.items()}
         tokens = [step for step in rows_of(walks, count) if isinstance(step, tuple)]
         for name in dict.fromkeys(token for token, _ in tokens):
             size = sum(token == name for token, _ in tokens)
-            for of in design.inputs:
-                found[name if of == design.inputs[0] else f"{of}_{name}"] = self.draw(self.batch, size, self.width)
-        if not design.projected:
-            sizes = {"low": design.sizes["rank"], "B": design.sizes["state"], "C": design.sizes["state"]}
-            found |= {name: self.draw(self.batch, *self.grid, len(walks), size) for name, size in sizes.items()}
+            for of, shape in shapes.items():
+                found[name if of == design.inputs[0] else f"{of}_{name}"] = self.draw(self.batch, size, *shape)
         return found if order is None else found | {design.given: order}
+
+    def shape(self, name: str, directions: int) -> tuple[int, ...]:
+        """Of one cell of a map: its channels, or what each direction has of its own."""
+        axes = self.design.cell.streams.get(name, (CHANNELS,))
+        own = self.design.shape(axes, self.width)
+        return own if axes == (CHANNELS,) else (directions, *own)
 
     def permutations(self, count: int) -> Tensor | None:
         if self.design.given is None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import torch
+from library.formulas import CHANNELS
 from library.transcriptions import Design
 from library.walks import Step, Walk, Walks
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class Slow:
         self.count = math.prod(grid)
 
     def __call__(self, given: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """`given`: maps `(B, axes …, C)`, tokens `(B, T, C)`, maps of low, B and C if the caller makes them, and the order."""
+        """`given`: maps `(B, axes …, C)` and `(B, axes …, K, …)`, tokens `(B, T, …)`, and the order."""
         order = self.design.given
         if order is None:
             return self.images(given, None)
@@ -41,11 +42,12 @@ class Slow:
     def images(self, given: Mapping[str, Tensor], order: Sequence[int] | None) -> tuple[Tensor, ...]:
         walks = self.design.walks(self.layer, self.grid, order)
         self.rows = rows_of(walks, self.count)
-        maps = {name: self.packed(name, given) for name in self.design.inputs}
-        outputs = [self.direction(k, walks, maps["x"], given) for k in range(len(walks))]
+        design = self.design
+        maps = {name: self.packed(name, given) for name in (*design.inputs, *design.left_to_the_caller)}
+        outputs = [self.direction(k, walks, maps) for k in range(len(walks))]
         kept = len(self.rows) - 1
-        inputs = {name: rows[:, :kept] for name, rows in maps.items()}
-        merged = self.design.merge([y[:, :kept] for y in outputs], inputs, self.layers, self.count)
+        inputs = {name: maps[name][:, :kept] for name in design.inputs}
+        merged = design.merge([y[:, :kept] for y in outputs], inputs, self.layers, self.count)
         found, first = [merged[:, : self.count].unflatten(1, self.grid)], self.count
         for name in dict.fromkeys(step[0] for step in self.rows if isinstance(step, tuple)):
             size = sum(isinstance(step, tuple) and step[0] == name for step in self.rows)
@@ -65,19 +67,28 @@ class Slow:
 
     # One direction.
 
-    def direction(self, k: int, walks: Walks, x: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    def direction(self, k: int, walks: Walks, maps: Mapping[str, Tensor]) -> Tensor:
         """Its output on rows; 0 where it does not go."""
         design, walk = self.design, walks[k]
-        own = slice(None)
-        if design.split:
-            size = x.shape[-1] // len(walks)
-            own = slice(k * size, (k + 1) * size)
-        u = self.convolved(k, walk, x[..., own], own)
-        low, into, out = self.projected(k, walks, x[..., own], u, given, own)
-        y = self.recurrence(k, walk, u, low, into, out, own)
+        first = maps[design.inputs[0]]
+        size = first.shape[-1] // len(walks) if design.split else first.shape[-1]
+        own = slice(k * size, (k + 1) * size) if design.split else slice(None)
+        convolved = self.convolved(k, walk, first[..., own], own)
+        streams = {**self.given(k, walk, maps, own), **self.projected(k, walks, first[..., own], convolved, own)}
+        if design.inputs[0] in design.cell.streams:
+            streams[design.inputs[0]] = convolved
+        if design.labelled:
+            labels = moves(walk, self.grid)
+            streams["B"] = streams["B"] + self.weight("dB", k, own)[labels]
+        params = {name: self.weight(name, k, self.part(axes, own)) for name, axes in design.cell.params.items()}
+        y = self.recurrence(walk, streams, params)
         written = design.outputs(*self.grid)[k] if design.outputs else walk
-        result = torch.zeros_like(x[..., own])
-        return result.index_add(1, self.at(written), y)
+        return torch.zeros_like(first[..., own]).index_add(1, self.at(written), y)
+
+    def part(self, axes: tuple[str, ...], own: slice) -> slice:
+        """The channels of a direction as entries of a parameter."""
+        each = 1 if axes[0] == CHANNELS else self.design.sizes["head"]
+        return own if own.start is None else slice(own.start // each, own.stop // each)
 
     def weight(self, name: str, k: int, own: slice, part: str | None = None) -> Tensor:
         """A parameter as direction k has it: shared, of its own, or that of its own channels."""
@@ -85,6 +96,15 @@ class Slow:
         if (part or name) in self.design.shared:
             return value
         return value[own] if self.design.split else value[k]
+
+    def given(self, k: int, walk: Walk, maps: Mapping[str, Tensor], own: slice) -> dict[str, Tensor]:
+        """Streams that come with the call, at every step: with the channels of the direction, or the direction among others."""
+        found = {}
+        for name, axes in self.design.cell.streams.items():
+            if name in maps:
+                values = maps[name][:, self.at(walk)]
+                found[name] = values[..., own] if axes == (CHANNELS,) else values[:, :, k]
+        return found
 
     def convolved(self, k: int, walk: Walk, x: Tensor, own: slice) -> Tensor:
         """x in the time of a direction, behind the convolution, which may have run in another sequence's time."""
@@ -97,37 +117,30 @@ class Slow:
         made = causal(x[:, self.at(other)], weight, bias, other.starts)
         return torch.zeros_like(x).index_copy(1, self.at(other), made)[:, self.at(walk)]
 
-    def projected(
-        self, k: int, walks: Walks, x: Tensor, u: Tensor, given: Mapping[str, Tensor], own: slice
-    ) -> tuple[Tensor, ...]:
-        """low, B and C at every step."""
-        walk = walks[k]
-        if not self.design.projected:
-            maps = [given[name].flatten(1, len(self.grid))[:, :, k] for name in ("low", "B", "C")]
-            return tuple(one[:, self.at(walk)] for one in maps)
-        weight = self.weights["project_weight"]
-        if "project" not in self.design.shared:
-            weight = weight[:, own] if self.design.split else weight[k]
-        if self.design.operands is not None:
-            u = x[:, self.at(self.design.operands(*self.grid)[k])]
-        rank = self.weights["dt_weight"].shape[-1]
-        state = self.weights["A_log"].shape[-1]
-        return (u @ weight.T).split([rank, state, state], -1)
+    def projected(self, k: int, walks: Walks, x: Tensor, u: Tensor, own: slice) -> dict[str, Tensor]:
+        """The streams that linear maps of x make, at every step."""
+        design, found = self.design, {}
+        if design.operands is not None:
+            u = x[:, self.at(design.operands(*self.grid)[k])]
+        for number, names in enumerate(design.projected):
+            stem = f"project_{number}" if number else "project"
+            weight, bias = self.weights[f"{stem}_weight"], self.weights.get(f"{stem}_bias")
+            if "project" not in design.shared:
+                weight = weight[:, own] if design.split else weight[k]
+                bias = None if bias is None else bias[k]
+            shapes = [design.shape(design.cell.streams[name], x.shape[-1]) for name in names]
+            parts = functional.linear(u, weight, bias).split([math.prod(shape) for shape in shapes], -1)
+            found |= {
+                name: part.unflatten(-1, (*shape, 1))[..., 0] for name, part, shape in zip(names, parts, shapes, strict=True)
+            }
+        return found
 
-    def recurrence(self, k: int, walk: Walk, u: Tensor, low: Tensor, into: Tensor, out: Tensor, own: slice) -> Tensor:
-        """S6: h = exp(Δ A) h + Δ B u, y = C h + D u, with Δ = softplus(W low + b) and A = -exp(A_log)."""
-        dt_weight, dt_bias, a_log, skip = (self.weight(name, k, own) for name in ("dt_weight", "dt_bias", "A_log", "D"))
-        labels = moves(walk, self.grid) if self.design.labelled else None
-        state, found = torch.zeros(*u[:, 0].shape, a_log.shape[-1], dtype=u.dtype), []
-        for t in range(len(walk)):
-            b = into[:, t]
-            if labels is not None:
-                b = b + self.weight("dB", k, own)[labels[t]]
-            dt = functional.softplus(low[:, t] @ dt_weight.T + dt_bias)
-            kept = torch.zeros_like(state) if t in walk.starts else state
-            state = torch.exp(dt[..., None] * -torch.exp(a_log)) * kept + (dt * u[:, t])[..., None] * b[:, None]
-            found.append((state * out[:, t, None]).sum(-1) + skip * u[:, t])
-        return torch.stack(found, 1)
+    def recurrence(self, walk: Walk, streams: Mapping[str, Tensor], params: Mapping[str, Tensor]) -> Tensor:
+        """The formula, of every stretch in which the state does not start anew."""
+        edges = (0, *sorted(walk.starts), len(walk))
+        formula = self.design.cell.formula
+        parts = [formula({name: x[:, first:end] for name, x in streams.items()}, params) for first, end in pairwise(edges)]
+        return torch.cat(parts, 1)
 
 
 def causal(x: Tensor, weight: Tensor, bias: Tensor, starts: frozenset[int]) -> Tensor:

@@ -1,7 +1,8 @@
 """Every scan of the library written a second time, from its catalogue row and the published code, by hand.
 
-`DESIGNS[file, scan]` says what the directions of each layer visit (`walks.py`), what they share, where streams run and how
-outputs come together. `slow.py` computes it; `test_library.py` compares both with the programs.
+`DESIGNS[file, scan]` says what the directions of each layer visit (`walks.py`), which recurrence they carry (`formulas.py`),
+what they share, where streams run and how outputs come together. `slow.py` computes it; `test_library.py` compares both with
+the programs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 from library import walks
+from library.formulas import CELLS, CHANNELS, GROUPS, HEADS, Cell
 from library.walks import Map, Walk, Walks, apart, backwards, cells, mirrored, padded, raster, turned, walk, with_tokens
 from torch import Tensor, nn
 from torch.nn import functional
@@ -31,9 +33,10 @@ class Design:
     """What a scan is, in words of its paper.
 
     `layers[i](*grid)` is what the directions of layer i visit. `grids` are sizes to try, the first of them for outputs and
-    gradients. `sizes` are the scan's own. `conv` is the width of the convolution, in the time of each direction or `along` the
-    sequence of one. `operands` and `outputs` are the sequences in which low, B and C are read and y is written, if not the
-    direction's. `given` makes the permutation that the scan is called with, from a generator.
+    gradients. `sizes` are the scan's own. `recurrence` is one of `CELLS`, and `projected` are its streams that linear maps of
+    the first input make, map by map. `conv` is the width of the convolution, in the time of each direction or `along` the
+    sequence of one. `operands` and `outputs` are the sequences in which what is projected is read and y is written, if not
+    the direction's. `given` makes the permutation that the scan is called with, from a generator.
     """
 
     layers: tuple[Callable[..., Walks], ...]
@@ -42,11 +45,12 @@ class Design:
     grids: tuple[tuple[int, ...], ...] = ((4, 6), (5, 7), *SMALL)
     channels: int = 3
     inputs: tuple[str, ...] = ("x",)
+    recurrence: str = "selective"
+    projected: tuple[tuple[str, ...], ...] = (("low", "B", "C"),)
     conv: int = 0
     along: Callable[..., Walk] | None = None
     shared: frozenset[str] = frozenset()
     split: bool = False
-    projected: bool = True
     operands: Callable[..., Walks] | None = None
     outputs: Callable[..., Walks] | None = None
     labelled: bool = False
@@ -56,6 +60,22 @@ class Design:
         """Of one layer; `order` is the permutation given at run time."""
         made = self.layers[layer]
         return made(*grid, order=order) if self.given else made(*grid)
+
+    @property
+    def cell(self) -> Cell:
+        return CELLS[self.recurrence]
+
+    @property
+    def left_to_the_caller(self) -> tuple[str, ...]:
+        """Streams that are neither the scan's inputs nor projected."""
+        made = {*self.inputs, *(name for names in self.projected for name in names)}
+        return tuple(name for name in self.cell.streams if name not in made)
+
+    def shape(self, axes: tuple[str, ...], channels: int) -> tuple[int, ...]:
+        """Of a stream or parameter of one direction with so many channels."""
+        sizes = {"state": 1, "head": 1, "group": 1, **self.sizes}
+        counts = {CHANNELS: channels, HEADS: channels // sizes["head"], GROUPS: channels // (sizes["head"] * sizes["group"])}
+        return tuple({**sizes, **counts}[axis] for axis in axes)
 
 
 # Merges.
@@ -72,6 +92,20 @@ def side_by_side(y: Sequence[Tensor], *_: object) -> Tensor:
 def gated(y: Sequence[Tensor], maps: Maps, *_: object, over: int = 1) -> Tensor:
     """Mamba's own gate, after each direction or after their sum alike."""
     return torch.stack([one * functional.silu(maps["z"]) for one in y]).sum(0) / over
+
+
+def average(y: Sequence[Tensor], *_: object) -> Tensor:
+    return torch.stack(tuple(y)).mean(0)
+
+
+def received(y: Sequence[Tensor], maps: Maps, *_: object, over: int) -> Tensor:
+    """RWKV's receptance."""
+    return torch.stack([one * torch.sigmoid(maps["r"]) for one in y]).sum(0) / over
+
+
+def with_diagonal(y: Sequence[Tensor], maps: Maps, *_: object) -> Tensor:
+    """Hydra: the matrix's diagonal beside the shifted outputs."""
+    return torch.stack(tuple(y)).sum(0) + maps["skip"] * maps["x"]
 
 
 def fusion(y: Sequence[Tensor], *_: object) -> Tensor:
@@ -123,6 +157,30 @@ def rows_apart(h: int, w: int) -> Walks:
 
 def columns_apart(h: int, w: int) -> Walks:
     return apart(list(cells(h, w).T)), apart([column[::-1] for column in cells(h, w).T])
+
+
+def four_copies(h: int, w: int) -> Walks:
+    """V2M's first scan: the rows of the map and of its transpose, then those of both mirrored."""
+    x = cells(h, w)
+    return tuple(apart(list(image)) for image in (x, x.T, mirrored(x, 1), mirrored(x.T, 1)))
+
+
+def across(h: int, w: int) -> Walks:
+    """V2M's second scan: the columns of each of the four; in which order makes no difference."""
+    x = cells(h, w)
+    return tuple(apart(list(image)) for image in (x.T, x, x.T, x))
+
+
+def turned_not_mirrored(h: int, w: int) -> Walks:
+    """Where V2M's outputs go: what belongs to a mirrored map comes back by flipping the whole sequence."""
+    x = cells(h, w)
+    mirror, transposed = mirrored(x, 1), mirrored(x.T, 1)
+    goes = {int(mirror[r, c]): int(turned(x)[r, c]) for r, c in np.ndindex(h, w)}
+    goes_transposed = {int(transposed[c, r]): int(turned(x)[r, c]) for r, c in np.ndindex(h, w)}
+    found = list(across(h, w))
+    for number, target in ((2, goes), (3, goes_transposed)):
+        found[number] = walk(target[step] for step in found[number].steps if isinstance(step, int))
+    return tuple(found)
 
 
 def vim_middle(h: int, w: int) -> Walk:
@@ -358,9 +416,46 @@ GATED = {**MAMBA, "merge": gated}
 PLAIN = {"merge": gated, "inputs": ("x", "z"), "shared": EVERYTHING, "labelled": True}
 FOUR_LINES = (single(raster), flipped(raster), single(walks.columns), flipped(walks.columns))
 
+SSD = {"sizes": {"state": 2, "head": 2}, "channels": 4, "recurrence": "ssd", "projected": (("dt", "B", "C"),)}
+HYDRA = {**SSD, "recurrence": "exclusive_ssd", "merge": with_diagonal}
+ATTENTION = {"sizes": {"state": 2, "head": 2}, "channels": 4, "inputs": ("v",), "projected": (("q", "k"),)}
+VIL = {**ATTENTION, "inputs": ("v", "q", "k", "i", "f"), "projected": (), "recurrence": "mlstm"}
+BI_WKV = {"sizes": {}, "merge": side_by_side, "shared": frozenset({"w", "u"}), "projected": ()}
+V2M = {"inputs": ("x", "z"), "conv": 4, "merge": side_by_side, "shared": EVERYTHING}
+V2M_SECOND = {**V2M, "split": True, "channels": 8, "recurrence": "constant_b", "projected": (("low", "C"),)}
+
+RECURRENCES: dict[tuple[str, str], Design] = {
+    ("selective_one", "selective_one2d"): one(cross, recurrence="selective_one", sizes={"rank": 2}),
+    ("ssd", "ssd2d"): one(cross, **SSD),
+    ("ssd", "ssd_grouped2d"): one(
+        cross, **{**SSD, "recurrence": "ssd_grouped", "sizes": {"state": 2, "head": 2, "group": 2}, "channels": 8}
+    ),
+    ("retention", "retention2d"): one(cross, **ATTENTION, recurrence="retention"),
+    ("gla", "gla2d"): one(cross, **{**ATTENTION, "projected": (("q", "k"), ("g",))}, recurrence="gla"),
+    ("linear_attention", "linear_attention2d"): one(cross, **ATTENTION, recurrence="linear_attention", merge=average),
+    ("rg_lru", "rg_lru2d"): one(cross, recurrence="rg_lru", sizes={}, projected=(("r", "i"),)),
+    ("mingru", "mingru2d"): one(cross, recurrence="mingru", sizes={}, projected=(("c", "z"),)),
+    ("hgrn", "hgrn2d"): one(cross, recurrence="hgrn", sizes={}, projected=(("i", "f"),)),
+    ("s4d", "s4d2d"): one(cross, recurrence="s4d", sizes={"state": 2}, projected=()),
+    ("ema", "ema2d"): one(cross, recurrence="ema", sizes={}, projected=(), merge=average),
+    ("ema", "damped_ema2d"): one(cross, recurrence="damped_ema", sizes={"state": 2}, projected=()),
+    ("mlstm", "mlstm2d"): one(cross, **{**ATTENTION, "projected": (("q", "k", "i", "f"),)}, recurrence="mlstm", merge=average),
+    ("wkv", "wkv2d"): one(
+        cross, recurrence="wkv", sizes={}, inputs=("x", "r"), projected=(("k", "v"),), merge=partial(received, over=4)
+    ),
+    ("hydra", "hydra"): one(
+        both_ways, **{**HYDRA, "inputs": ("x", "dt", "skip"), "projected": (), "shared": frozenset({"A_log", "dt_bias"})}
+    ),
+    ("hydra", "hydra2d"): one(cross, **HYDRA, inputs=("x", "skip")),
+}
+"""The files of recurrences: each with a cross-scan that carries it."""
+
 DESIGNS: dict[tuple[str, str], Design] = {
+    **RECURRENCES,
     ("adventurer", "adventurer"): one(
-        lambda h, w: adventurer(raster(h, w)), lambda h, w: adventurer(backwards(raster(h, w))), **GATED
+        lambda h, w: adventurer(raster(h, w)),
+        lambda h, w: adventurer(backwards(raster(h, w))),
+        **{**GATED, **SSD, "inputs": ("x", "z", "dt"), "projected": ()},
     ),
     ("changemamba", "changemamba_cross"): one(images_in_turn, grids=VOLUMES),
     ("changemamba", "changemamba_parallel"): one(images_side_by_side, grids=VOLUMES),
@@ -402,7 +497,7 @@ DESIGNS: dict[tuple[str, str], Design] = {
     ("mambaad", "mambaad_hilbert"): one(partial(mambaad, walks.hilbert)),
     ("mambahsi_spatial", "mambahsi_spatial"): one(single(raster), **GATED),
     ("mambahsi_spectral", "mambahsi_spectral"): one(spectral, **GATED, grids=((2, 3, 6), (3, 2, 5), (1, 2, 3))),
-    ("mambairv2", "mambairv2"): one(as_given, given="by_prompt", projected=False),
+    ("mambairv2", "mambairv2"): one(as_given, given="by_prompt", projected=()),
     ("mambavision", "mambavision"): one(
         lambda h, w: (apart(walks.ragged_windows(h, w, 14)),), grids=((3, 15), (14, 28), (15, 29), *SMALL)
     ),
@@ -426,22 +521,26 @@ DESIGNS: dict[tuple[str, str], Design] = {
     ("tinyvim", "tinyvim"): one(cross, sizes={"rank": 2}),
     ("videomamba", "videomamba"): one(partial(videomamba, False), **GATED, grids=VOLUMES),
     ("videomamba", "videomamba_time_first"): one(partial(videomamba, True), **GATED, grids=VOLUMES),
-    ("vil", "vil"): one(single(raster), flipped(raster)),
-    ("vil", "vil_quad"): one(*FOUR_LINES),
+    ("v2m", "v2m_first"): one(four_copies, **V2M, recurrence="constant_c", projected=(("low", "B"),)),
+    ("v2m", "v2m_second"): one(across, **V2M_SECOND),
+    ("v2m", "v2m_second_released"): one(across, **V2M_SECOND, outputs=turned_not_mirrored),
+    ("vil", "vil"): one(single(raster), flipped(raster), **VIL),
+    ("vil", "vil_quad"): one(*FOUR_LINES, **VIL),
     ("vim", "vim_v2"): one(pair(vim_middle), **HALVED),
     ("vim", "vim_v1"): one(pair(vim_middle), **GATED, along=vim_middle, shared=EVERYTHING - {"A_log"}),
     ("vim", "vim_head_token"): one(pair(vim_head), **HALVED),
     ("vim", "vim_double_token"): one(pair(vim_double), **HALVED),
     ("vim", "vim_no_token"): one(both_ways, **HALVED),
     ("vim", "vim_alternating"): one(single(vim_middle), flipped(vim_middle), **GATED),
-    ("vision_rwkv", "vision_rwkv"): one(both_ways, shared=EVERYTHING),
+    ("vision_rwkv", "vision_rwkv"): one(both_ways, **BI_WKV, inputs=("k", "v"), recurrence="bi_wkv_mean"),
+    ("vision_rwkv", "vision_rwkv_log"): one(both_ways, **BI_WKV, inputs=("k",), recurrence="bi_wkv_log"),
     ("vmamba", "cross2d"): one(cross),
     ("vmamba", "unidi"): one(lambda h, w: (raster(h, w),) * 4),
     ("vmamba", "bidi"): one(lambda h, w: each_way(raster(h, w), raster(h, w))),
     ("vmamba", "cascade_rows"): one(rows_apart, outputs=lambda h, w: (raster(h, w),) * 2),
     ("vmamba", "cascade_columns"): one(columns_apart, outputs=lambda h, w: (walks.columns(h, w),) * 2),
-    ("vmamba", "xv"): one(cross, projected=False),
-    ("vmamba", "m0"): one(cross),
+    ("vmamba", "xv"): one(cross, projected=()),
+    ("vmamba", "m0"): one(cross, **{**SSD, "recurrence": "ssd_m0"}),
     ("vmambair", "vmambair_channels"): one(both_ways, grids=((7,), (1,), (24,)), channels=1),
     ("vortexmamba", "vortexmamba"): one(lambda h, w: (backwards(walks.spiral(cells(h, w))),), **GATED),
     ("voxelmamba", "voxelmamba_forward"): one(as_given, **GATED, given="template", grids=((11,), (1,), (24,))),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from scanlang.graph.passes.drop_dead import drop_dead
 from scanlang.graph.scan_graph import OWN, Gather, Input, Node, Pick, Recur, ScanGraph, gather_key
 
@@ -15,16 +13,16 @@ def cut_projections(graph: ScanGraph) -> ScanGraph:
 
     What is projected in a direction's time, after a convolution, is gathered from such an input too.
     """
-    kinds = {operand.name: operand for operand in graph.step.operands}
+    operands = {operand.name: operand for operand in graph.step.operands}
     nodes: dict[str, Node] = dict(graph.nodes)
     edges = graph.edges()
     for key, node in graph.nodes.items():
         if not isinstance(node, Pick):
             continue
-        operand = kinds[node.name]
-        kind: Literal["input", "shared"] = "shared" if operand.kind == "shared" else "input"
+        operand = operands[node.name]
+        assert operand.kind != "param"
         given = f"input {node.name}"
-        nodes[given] = Input(node.name, kind, operand.indices, per_direction=True)
+        nodes[given] = Input(node.name, operand.kind, operand.indices, per_direction=True, per=operand.per)
         rerouted: list[tuple[str, str, str]] = []
         for source, target, name in edges:
             if source != key:
