@@ -77,13 +77,15 @@ class Array:
 
     def has_lanes(self, sizes: Mapping[str, int]) -> bool:
         """It is a map of one number for every channel."""
-        return self.is_map and not self.labels and self.of is not None and channels_each(self.of, {HEAD: 1, **sizes}) == 1
+        if not self.is_map or self.of is None or channels_each(self.of, {HEAD: 1, **sizes}) != 1:
+            return False
+        return all(sizes[label] == 1 for label in self.labels)
 
     def flattened(self, tensor: Tensor, sizes: Mapping[str, int]) -> Tensor:
         """As an executable takes it: the last dimensions in one, contiguous."""
-        if self.has_lanes(sizes):
-            return tensor.contiguous()
         front = tensor.ndim - len(self.labels)
+        if self.has_lanes(sizes):
+            return tensor.reshape(tensor.shape[:front]).contiguous()
         return tensor.reshape(*tensor.shape[:front], math.prod(tensor.shape[front:])).contiguous()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Literal
 
 import torch
 from operator_checks import through
@@ -13,6 +14,7 @@ import scanlang
 from scanlang.codegen.executable import Executable
 from scanlang.codegen.gpu.choose_chunked import chunked_schedule
 from scanlang.codegen.gpu.run_triton import TritonScan
+from scanlang.codegen.gpu.triton_layout import Shape
 from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.schedule import Schedule
 from scanlang.maps.traversal import Traversal
@@ -48,6 +50,15 @@ BODIES = {
   S[n, p] = S[n, p] + k[n] * x[p]
   y[p]    = sum(n: q[n] * S[n, p])""",
     "normalised": ATTENTION,
+    "weighed": """input x[p], k[n], q[n], g, i
+  d       = softplus(g)
+  S[n, p] = exp(-d) * S[n, p] + k[n] * x[p]
+  z[n]    = exp(-d) * z[n] + softplus(i) * k[n]
+  y[p]    = sum(n: q[n] * S[n, p]) / (abs(sum(n: q[n] * z[n])) + 0.5)""",
+    "weighed apart": """input x[p], k[n], q[n], g[n], i
+  S[n, p] = sigmoid(g[n]) * S[n, p] + tanh(i) * k[n] * x[p]
+  z[n]    = sigmoid(g[n]) * z[n] + softplus(i) * k[n]
+  y[p]    = sum(n: q[n] * S[n, p]) * sum(n: q[n] * z[n])""",
     "gated": GATED,
     "bonus": BONUS,
     "signs": """input x[p], k[n], q[n], g[n]
@@ -60,7 +71,7 @@ BODIES = {
     "strong": STRONG.replace("READ", "S[n, p]"),
     "strong exclusive": STRONG.replace("READ", "prev(S[n, p])"),
     "low rank": """input x[p]  shared low[r], B[n], C[n]  param W[r], D
-  d       = softplus(sum(r: W[r] * low[r]))
+  d       = softplus(sum(r: exp(W[r] * low[r])) - 3)
   S[n, p] = exp(-d) * S[n, p] + d * B[n] * x[p]
   y[p]    = sum(n: C[n] * S[n, p]) + D * x[p]""",
     "no head": """input x  shared B[n], C[n], g  param D
@@ -148,13 +159,14 @@ def program(body: str, clauses: str = CLAUSES["two"], state: int = 16, head: int
     )
 
 
-def in_chunks(steps: int, merge: str = "partials") -> Callable[[ScanKernels, Traversal], Executable]:
+def in_chunks(steps: int, merge: Literal["turns", "partials"] = "partials") -> Callable[[ScanKernels, Traversal], Executable]:
     """A backend by matrix products over so many steps."""
 
-    def schedule(kernels: ScanKernels) -> Schedule:
-        return replace(chunked_schedule(kernels, merge), chunk=steps, backward_chunk=steps)  # type: ignore[arg-type]
+    def schedule(kernels: ScanKernels, _: Traversal, shape: Shape, __: int) -> Schedule:
+        dtype = dict(shape.dtypes).get(kernels.leading.name, "bfloat16")
+        return replace(chunked_schedule(kernels, dtype, merge), chunk=steps, backward_chunk=steps)
 
-    return lambda kernels, traversal: TritonScan(kernels, traversal, lambda *_: schedule(kernels))
+    return lambda kernels, traversal: TritonScan(kernels, traversal, schedule)
 
 
 def check(

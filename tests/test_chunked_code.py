@@ -22,7 +22,7 @@ def layout(name: str, state: int, head: int, dtype: str, channels: int = 128) ->
     op = scanlang.compile(program(BODIES[name], state=state, head=head))
     kernels = lower_to_kernels(op.graph, {"state": state, "head": head})
     types = tuple((s.name, dtype) for s in kernels.streams) + tuple((p.name, "float32") for p in kernels.parameters)
-    return Layout(kernels, op.graph.traversal, chunked_schedule(kernels), Shape((14, 14), channels, types))
+    return Layout(kernels, op.graph.traversal, chunked_schedule(kernels, dtype), Shape((14, 14), channels, types))
 
 
 def test_text_is_the_same_on_every_run() -> None:

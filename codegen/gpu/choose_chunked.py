@@ -20,16 +20,28 @@ from scanlang.maps.traversal import Traversal
 CHUNK = 32
 """Steps: states are saved for each chunk, and its pairs of steps must fit into registers. 64 spill in the backward."""
 
-WARPS = 4
+MANY_ROWS = 64
+"""Above them a program has 8 warps in place of 4, and multiplies halves of float32 numbers in place of TF32, which takes twice
+the shared memory."""
 
 FEWEST_ROWS, MOST_ROWS = 8, 128
 FEWEST_CHANNELS, MOST_CHANNELS = 16, 64
 FEWEST_STEPS = 16
 
 
-def chunked_schedule(kernels: ScanKernels, merge: Literal["turns", "partials"] = "partials") -> Schedule:
-    """The schedule by matrix products, for kernels that have that form."""
-    return Schedule("table", merge, channels_together(kernels), CHUNK, CHUNK, WARPS, "chunked")
+def chunked_schedule(
+    kernels: ScanKernels, dtype: str = "bfloat16", merge: Literal["turns", "partials"] = "partials"
+) -> Schedule:
+    """The schedule by matrix products, for kernels that have that form; `dtype` is that of the output."""
+    assert kernels.matrix is not None
+    warps = 4 if kernels.matrix.state <= MANY_ROWS else 8
+    return Schedule("table", merge, channels_together(kernels, dtype), CHUNK, CHUNK, warps, "chunked")
+
+
+def in_halves(kernels: ScanKernels, dtype: str) -> bool:
+    """Whether factors are sums of two bfloat16 numbers; else TF32 is used three times."""
+    assert kernels.matrix is not None
+    return dtype == "bfloat16" or kernels.matrix.state > MANY_ROWS
 
 
 def why_sequential(kernels: ScanKernels, traversal: Traversal, grid: tuple[int, ...], computing: str = "float32") -> str | None:
@@ -50,11 +62,13 @@ def why_sequential(kernels: ScanKernels, traversal: Traversal, grid: tuple[int, 
     return f"{steps} steps" if steps < FEWEST_STEPS else None
 
 
-def channels_together(kernels: ScanKernels) -> int:
-    """The channels of a program: all in one unit, of which they are a whole part."""
+def channels_together(kernels: ScanKernels, dtype: str = "bfloat16") -> int:
+    """The channels of a program: all in one unit, of which they are a whole part. Fewer where shared memory would not do."""
     assert kernels.matrix is not None
-    unit = kernels.matrix.unit
-    return max(part for part in range(1, MOST_CHANNELS + 1) if unit % part == 0)
+    unit, most = kernels.matrix.unit, MOST_CHANNELS
+    if not in_halves(kernels, dtype) and kernels.matrix.state > MANY_ROWS // 2:
+        most //= 2
+    return max(part for part in range(1, most + 1) if unit % part == 0)
 
 
 def _why_not_plain(kernels: ScanKernels, traversal: Traversal, grid: tuple[int, ...]) -> str | None:

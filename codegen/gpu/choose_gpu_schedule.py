@@ -32,16 +32,16 @@ MANY_STATES, MOST_STATES = 8, 24
 REGISTERS, STEP = 230, 24
 """Of 255 that a lane has, and of those that a further step takes where four are worth it; `registers` counts neither addresses
 nor what is computed on the way. Measured at 56 × 56 cells: four steps cost three quarters of two with S4D (18 registers a
-step), a fifth more with SSD (38); two cost a fifth more than one with mLSTM (33 states), and with S6 in a Vim layer (59) a sixth
-less."""
+step), a fifth more with SSD (38); two cost a fifth more than one with mLSTM (33 states), a sixth less with S6 in Vim (59)."""
 
 
 def choose_gpu_schedule(kernels: ScanKernels, traversal: Traversal, shape: Shape, batch: int) -> Schedule:
     """The schedule for one size. Its chunks depend on the traversal, the grid and the computing type, never on the batch."""
     if why_sequential(kernels, traversal, shape.grid, shape.compute) is not None:
         return sequential_schedule(kernels, traversal, shape, batch)
-    lanes = channels_together(kernels)
-    return chunked_schedule(kernels, merge(kernels, traversal, shape.grid, batch * -(-shape.channels // lanes)))
+    dtype = dict(shape.dtypes).get(kernels.leading.name, "bfloat16")
+    programs = batch * -(-shape.channels // channels_together(kernels, dtype))
+    return chunked_schedule(kernels, dtype, merge(kernels, traversal, shape.grid, programs))
 
 
 def sequential_schedule(kernels: ScanKernels, traversal: Traversal, shape: Shape, batch: int) -> Schedule:

@@ -95,10 +95,9 @@ class Taken:
 
 @dataclass(frozen=True)
 class Level:
-    """Pairs of steps on either side of the middle of `2 * half` steps: `scale` is the decay between a step and the middle, the
+    """Pairs of steps on either side of the middle of so many steps: `scale` is the decay between a step and the middle, the
     two scaled tiles multiply to the pairs where `mask` is true."""
 
-    half: int
     scale: str
     query: str
     key: str
@@ -108,8 +107,8 @@ class Level:
 class Core:
     """One chunk. `state` and `sums` are the tiles of the state and of the normaliser before it."""
 
-    def __init__(self, products: Products, steps: int, rows: int, taken: Taken, state: str, sums: str | None) -> None:
-        self.products, self.block, self.steps, self.rows, self.taken = products, products.block, steps, rows, taken
+    def __init__(self, products: Products, steps: int, taken: Taken, state: str, sums: str | None) -> None:
+        self.products, self.block, self.steps, self.taken = products, products.block, steps, taken
         self.state, self.sums = state, sums
         self.levels: list[Level] = []
         self.plain = self.pairs = ""
@@ -239,7 +238,7 @@ class Core:
             key = self.define("b_key", f"{taken.key} * {scale}")
             group = f"(o_t[:, None] // {2 * half} == o_t[None, :] // {2 * half})"
             mask = self.define(f"m_level_{half}", f"{group} & (o_t >= {middle})[:, None] & (o_t < {middle})[None, :]")
-            yield Level(half, scale, query, key, mask)
+            yield Level(scale, query, key, mask)
             half *= 2
 
     # What it gives.

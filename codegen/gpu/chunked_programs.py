@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from scanlang.codegen.gpu.choose_chunked import MANY_ROWS, in_halves
 from scanlang.codegen.gpu.chunked_core import INSIDE, Core, CoreAdjoint, Products, Taken
 from scanlang.codegen.gpu.chunked_tiles import TIMED, Axis, Place, Supply, Tile, TileBlock, Tiles
 from scanlang.codegen.gpu.triton_layout import Entry, Layout, argument_name, offsets
@@ -51,7 +52,7 @@ class _Kernel:
         self.labels = dict(self.form.step.sizes)
         self.row_label = self.labels[self.form.index]
         self.tiles = Tiles(self.block, self.labels, self._axes())
-        self.products = Products(self.block, layout.shape.dtype(layout.kernels.leading.name) == "bfloat16")
+        self.products = Products(self.block, in_halves(layout.kernels, layout.shape.dtype(layout.kernels.leading.name)))
         self.tiles.equations.update(self.form.equations)
         for operand in self.form.step.operands:
             self.tiles.given[operand.name] = partial(self.operand, operand.name)
@@ -226,7 +227,7 @@ class _Kernel:
         return self.load_stream(stream)
 
     def core(self, state: str, sums: str | None) -> Core:
-        return Core(self.products, self.steps, self.rows, self.taken(), state, sums)
+        return Core(self.products, self.steps, self.taken(), state, sums)
 
     # States.
 
@@ -357,6 +358,12 @@ class _Kernel:
         masks = {"m_pair": ">" if self.form.exclusive else ">="}
         return masks | ({"m_own": "=="} if self.form.by_row else {})
 
+    @property
+    def loads_ahead(self) -> bool:
+        """Whether shared memory has room for the next chunk's loads."""
+        layout, few = self.layout, self.matrix.state <= MANY_ROWS
+        return layout.shape.dtype(layout.kernels.leading.name) == "bfloat16" and (few or self.entry.name == "forward")
+
     def write_direction(self, writer: Writer) -> None:
         layout, groups = self.layout, self.layout.groups
         writer.line(f"o_first = {self.by_direction([first for first, _ in groups])}")
@@ -375,7 +382,7 @@ class _Kernel:
         for name, start in self.loop_starts.items():
             writer.line(f"{name} = {start}")
         writer.line(f"n_chunks = (n_steps + {self.steps - 1}) // {self.steps}")
-        with writer.block("for i in range(n_chunks):"):
+        with writer.block(f"for i in {'range(n_chunks)' if self.loads_ahead else 'tl.range(n_chunks, num_stages=1)'}:"):
             writer.line(f"i_chunk = {'n_chunks - 1 - i' if self.entry.name == 'backward' else 'i'}")
             writer.line(f"o_t = i_chunk * {self.steps} + o_s")
             writer.line("m_t = o_t < n_steps")

@@ -30,7 +30,7 @@ class KernelReport:
     """What the assembler made of one kernel.
 
     `instructions_per_step`: machine instructions that a program issues per step, in the loop over chunks of one direction
-    (the smallest over the directions), for a warp of 32 lanes that carry `channels_per_step` channels. `exponentials_per_step`
+    (the smallest over the directions), by all its warps, for `channels_per_step` channels. `exponentials_per_step`
     counts those of them for the special function unit (exp, log, reciprocals). Both are 0 for kernels that do not walk.
     """
 
@@ -89,7 +89,7 @@ def _examine(compiled: Any, layout: Layout, entry: Entry, capability: int) -> Ke
     steps = {"forward": layout.schedule.chunk, "backward": layout.schedule.backward_chunk}.get(entry.name, 0)
     loop = smallest_walk_loop(sass) if steps else []
     specials = sum(instruction.startswith(SPECIAL_FUNCTIONS) for instruction in loop)
-    per_step, specials_per_step = (len(loop) / steps, specials / steps) if steps else (0.0, 0.0)
+    per_step, specials_per_step = (len(loop) * entry.warps / steps, specials * entry.warps / steps) if steps else (0.0, 0.0)
     report = KernelReport(
         entry.name,
         registers,

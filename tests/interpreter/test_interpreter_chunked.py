@@ -14,7 +14,7 @@ from scanlang.testing import TOLERANCES, Tolerance
 TRUNCATED = {**TOLERANCES, torch.float32: Tolerance(2**-7, 2**-7, 2**-5)}
 """The interpreter cuts bfloat16 off where a GPU rounds."""
 
-QUICK = ("ssd", "normalised", "gated", "signs", "exclusive")
+QUICK = ("ssd", "normalised", "weighed", "gated", "signs", "exclusive")
 
 
 def some(names: Any, *quick: str) -> list[Any]:
@@ -43,7 +43,7 @@ def test_recurrences(name: str) -> None:
     check(program(BODIES[name]), in_chunks(16), batch=2 if name == "ssd" else 1)
 
 
-@pytest.mark.parametrize("name", some(BODIES, "gated"))
+@pytest.mark.parametrize("name", some(BODIES, "low rank"))
 def test_rows_and_channels_that_fill_no_tile(name: str) -> None:
     check(program(BODIES[name], state=10, head=12), in_chunks(16), channels=24)
 
