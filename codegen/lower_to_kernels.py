@@ -275,7 +275,8 @@ def _lower_merge(graph: ScanGraph) -> tuple[CellKernel, CellKernel]:
     forward = CellKernel(tuple(reads), _needed(block.lets, [output]), (Gradient(Stream("y", 1, False), (output,)),))
     cotangent = Stream(derived.cotangent, every=1, per_direction=False)
     cotangent_access = Access(cotangent, names.declare(block, derived.cotangent, ()))
-    unroller = Unroller(extents, names, block)
+    backward = Block(block, exact=False)
+    unroller = Unroller(extents, names, backward)
     for equation in derived.body:
         unroller.assign(equation.name, equation.indices, equation.value, equation.span)
     writes = []
@@ -284,5 +285,5 @@ def _lower_merge(graph: ScanGraph) -> tuple[CellKernel, CellKernel]:
         unroller.assign(gradient_of(operand.name), (), value, None)
         atoms = names.of(gradient_of(operand.name), ())
         writes.append(Gradient(Stream(gradient_of(operand.name), 1, False), atoms))
-    body = _needed(block.lets, [a for write in writes for a in write.atoms])
+    body = _needed((*block.lets, *backward.lets), [a for write in writes for a in write.atoms])
     return forward, CellKernel((*reads, cotangent_access), body, tuple(writes))

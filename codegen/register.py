@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from scanlang.codegen.on_rows import ScanOnRows
+from scanlang.diagnostics import ScanError
+from scanlang.errors import DifferentiatedTwice
 from scanlang.maps.order import Order
 from scanlang.maps.traversal import Traversal
 
@@ -113,11 +115,15 @@ def register(scan: ScanOnRows, name: str) -> Any:
         made = [*arrays, *(None for _ in range(len(tensors) - len(arrays) - len(of_entry))), *of_entry]
         return tuple(g if wanted else None for g, wanted in zip(made, ctx.needs_input_grad, strict=False))
 
+    def differentiate_again(ctx: Any, gradients: Any) -> Any:
+        raise ScanError([DifferentiatedTwice(scan.signature.span, scan.signature.scan)])
+
     _LIBRARY.impl(name, forward, _DEVICES)
     _LIBRARY.impl(f"{name}_backward", backward, _DEVICES)
     torch.library.register_fake(f"scanlang::{name}", fake_forward, lib=_LIBRARY)
     torch.library.register_fake(f"scanlang::{name}_backward", fake_backward, lib=_LIBRARY)
     torch.library.register_autograd(f"scanlang::{name}", differentiate, setup_context=remember, lib=_LIBRARY)
+    torch.library.register_autograd(f"scanlang::{name}_backward", differentiate_again, lib=_LIBRARY)
     return getattr(torch.ops.scanlang, name).default
 
 

@@ -559,6 +559,16 @@ def test_gated_stays_finite_for_large_gates() -> None:
     assert all(torch.isfinite(leaf.grad).all() for leaf in leaves.values())
 
 
+@pytest.mark.parametrize("body", ["h = exp(-exp(a)) * h + x", "e = exp(a)  d = exp(-2 * e)  h = d * h + x"])
+def test_a_decay_that_has_vanished_has_no_slope(body: str) -> None:
+    """exp(a) is infinite in float32, exp(-exp(a)) zero."""
+    text = f"grid h recurrence r {{ input x, a  {body}  y = h }} scan t(dim) {{ input x, a directions raster recur r() }}"
+    given = {name: torch.full((1, 4, 1), value, requires_grad=True) for name, value in (("x", 1.0), ("a", 100.0))}
+    result = scanlang.compile(scanlang.loads(text))(**given)
+    slopes = torch.autograd.grad(result.sum(), list(given.values()))
+    assert [slope.unique().tolist() for slope in slopes] == [[1.0], [0.0]]
+
+
 def test_selective_with_large_steps_stays_finite() -> None:
     op = operator("cross")
     tensors = draw_inputs(op, (3, 4)) | {"dt_bias": torch.full((4, 3), 100.0)}

@@ -50,6 +50,14 @@ def call(case: Path, **changed: Any) -> object:
     return scanlang.compile(load(case))(**{name: value for name, value in arguments.items() if value is not None})
 
 
+def differentiate_twice(case: Path) -> None:
+    x = torch.ones(1, 2, 3, 4, requires_grad=True)
+    result = call(case, x=x)
+    assert isinstance(result, torch.Tensor)
+    (gradient,) = torch.autograd.grad((result * x).sum(), x, create_graph=True)
+    gradient.square().sum().backward()
+
+
 def run_without_triton(case: Path) -> object:
     graph = load(case).operator_graph()
     kernels = lower_to_kernels(graph, {"state": 2})
@@ -99,6 +107,7 @@ PROVOKED: dict[str, Callable[[Path], object]] = {
     "S513_two_states": lambda case: call(case, h0=torch.zeros(1, 2, 4, 2)),
     "S514_unknown": lambda case: call(case, h0={"H": torch.zeros(1, 2, 4, 2)}),
     "S515_scale": lambda case: call(case, h0={"b": torch.zeros(1, 2, 4)}),
+    "S516_twice": differentiate_twice,
     "S520_misspelt": lambda case: scanlang.load("std.vmanba"),
     "S511_negative": lambda case: scanlang.Scan2d(load(case), channels=4, layer=-1),
 }

@@ -119,7 +119,7 @@ def test_nest_is_the_table(checked: CheckedOrder, size: tuple[int, int]) -> None
 
 
 @given(st.data(), st.sampled_from((1, 3, 4)))
-@settings(max_examples=80)
+@settings(max_examples=30)
 def test_walks_on_other_grids(data: st.DataObject, rank: int) -> None:
     """Map, inverse, nest and reversal on one, three and four axes."""
     walk = data.draw(walks_on(rank, most_splits=1))

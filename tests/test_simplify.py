@@ -61,6 +61,11 @@ FORMS = {
     "exp(log(softplus(x)))": "softplus(x)",
     "exp(-log(softplus(x) + 1))": "1 / (1 + softplus(x))",
     "exp(-log(1 + exp(-x)))": "sigmoid(x)",
+    "log1p(exp(x))": "softplus(x)",
+    "sigmoid(a) / (sigmoid(a) + sigmoid(b))": "sigmoid(softplus(-b) - softplus(-a))",
+    "x * sigmoid(a) / (sigmoid(b) + sigmoid(a))": "x * sigmoid(softplus(-b) - softplus(-a))",
+    "exp(a) / (exp(a) + exp(b) + 1)": "exp(a - softplus(logaddexp(a, b)))",
+    "exp(a) / (exp(x) + exp(a) + exp(b))": "exp(a - logaddexp(logaddexp(x, a), b))",
     "sqrt(x * x)": "abs(x)",
     "sqrt(exp(x))": "exp(0.5 * x)",
 }
@@ -76,6 +81,9 @@ NOT_EXACT = (
     "1 / (1 - exp(x))",
     "exp(a) / (exp(a) + b)",
     "x * sigmoid(a)",
+    "x / (1 + sigmoid(a))",
+    "x / (sigmoid(a) + sigmoid(b))",
+    "x / (exp(a) + exp(b) + 1)",
     "(1 - exp(x)) * (1 - sigmoid(x))",
 )
 """What no rule may touch: it would be wrong somewhere, or no safer."""

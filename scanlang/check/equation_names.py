@@ -22,6 +22,7 @@ from scanlang.errors import (
     IndexNotBound,
     IndexShadowed,
     MatrixTransition,
+    NotDiagonal,
     UnitReadsChannel,
     UsedBeforeDefined,
     WrongIndices,
@@ -188,6 +189,10 @@ class EquationNames:
             self.findings.report(HeadMisused(node.span, node.index, "cannot be summed over", OTHER_CHANNELS))
         elif node.index not in self.indices:
             self.findings.unknown("index", node.index, self.known_indices, node.span)
+        elif node.index in bound and self.own and mentions(node.body, self.own):
+            assert self.current is not None
+            state = written(self.own, self.current.indices)
+            self.findings.report(NotDiagonal(node.span, state, node.span.text, summed=True))
         elif node.index in bound:
             self.findings.report(IndexShadowed(node.span, node.index))
 

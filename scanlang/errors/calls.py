@@ -422,6 +422,36 @@ op(h0={"a": a, "b": b, "m": m}, …)    # right: all that `return_state=True` ga
     def title(self) -> str:
         return f"`h0` lacks the scale{'s' if len(self.names) > 1 else ''} {listed(self.names)}"
 
+    @property
+    def help(self) -> str | None:
+        return "give all states that `return_state=True` gave"
+
+
+@dataclass(frozen=True)
+class DifferentiatedTwice(Diagnostic):
+    code: ClassVar[str] = "S516"
+    scan: str
+    explanation: ClassVar[str] = """\
+The backward of a scan is derived and fused; a backward of the backward is not made. So a gradient that is taken with
+`create_graph=True` is differentiated once, not again: no Hessians and no gradient penalties through a scan.
+
+```
+g, = torch.autograd.grad(op(x=x, …).sum(), x, create_graph=True)
+g.square().sum().backward()    # wrong
+```
+```
+from scanlang.testing import reference
+y = reference(program, x=x, …)    # right: slow, in plain torch, differentiable as often as torch is
+```"""
+
+    @property
+    def title(self) -> str:
+        return f"the gradient of the scan `{self.scan}` is differentiated"
+
+    @property
+    def help(self) -> str | None:
+        return "`scanlang.testing.reference` is plain torch, and differentiable again"
+
 
 @dataclass(frozen=True)
 class NoSuchLibraryProgram(Diagnostic):

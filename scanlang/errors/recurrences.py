@@ -286,6 +286,8 @@ y = tanh(h)    # right
 
     @property
     def help(self) -> str | None:
+        if "inside `max`" in self.reason:
+            return "a running maximum that cancels in the output is a scale: `scale m = max(…)`"
         return (
             "gates may read inputs, parameters and states declared above; a function of the state itself goes into an equation "
             "below, where it reads the new state"
@@ -294,11 +296,12 @@ y = tanh(h)    # right
 
 @dataclass(frozen=True)
 class NotDiagonal(Diagnostic):
-    """`state` as written on the left (`h[n]`), `term` what its update reads (`h[m]`)."""
+    """`state` as written on the left (`h[n]`), `term` what its update reads: another entry (`h[m]`), or all, `summed`."""
 
     code: ClassVar[str] = "S130"
     state: str
     term: str
+    summed: bool = False
     explanation: ClassVar[str] = """\
 Each entry of a state may use only its own old value, not that of another entry: a diagonal transition.
 
@@ -315,10 +318,13 @@ h[n] = A[n] * h[n] + x    # right
 
     @property
     def label(self) -> str:
-        return f"`{self.term}` in the update of `{self.state}`: another entry of the state"
+        other = "all entries of the state" if self.summed else "another entry of the state"
+        return f"`{self.term}` in the update of `{self.state}`: {other}"
 
     @property
     def help(self) -> str | None:
+        if self.summed:
+            return "a delta rule multiplies the state by a matrix, which no recurrence here does; every entry may have its gate"
         return "give every entry a factor of its own, and mix the entries in the equations below, where the new state is read"
 
 
@@ -398,6 +404,10 @@ h[n] = a[n] * h[n] + x  y = sum(n: h[n])    # right
     @property
     def label(self) -> str:
         return "the last equation is the output: one value per channel"
+
+    @property
+    def help(self) -> str | None:
+        return "sum over the index; the index of the channels of a head is declared by `head p`"
 
 
 @dataclass(frozen=True)

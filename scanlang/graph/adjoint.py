@@ -49,12 +49,21 @@ class _Cotangents:
         self.constant = {named.name for named in (*step.operands, *step.body) if named.constant}
         self.given = {operand.name for operand in step.operands if operand.constant}
         self.fixed = {operand.name for operand in step.operands if operand.kind == "param"} | {e.name for e in step.prologue}
+        self.exponents: set[str] = set()
+        """Names that are read inside an exponential."""
 
-    def push(self, value: Value, cotangent: Value, free: tuple[str, ...], guards: tuple[Guard, ...] = ()) -> None:
+    def push(
+        self,
+        value: Value,
+        cotangent: Value,
+        free: tuple[str, ...],
+        guards: tuple[Guard, ...] = (),
+        exponent: bool = False,
+    ) -> None:
         """Send `cotangent`, the gradient of `value`, on to what `value` reads; `free` are the indices in scope.
 
         `guards` are the branches that `value` stands in: what arrives from one that is not taken is zero, whatever was made of
-        it.
+        it. `exponent` says that `value` stands inside an exponential.
         """
         if cotangent == ZERO:
             return
@@ -62,6 +71,8 @@ class _Cotangents:
             case Constant() | IndexValue():
                 return
             case Read(name, indices):
+                if exponent:
+                    self.exponents.add(name)
                 if name not in self.constant:
                     arrived = self.summed(_guarded(cotangent, guards), name, indices, free)
                     self.sums[name] = add(self.sums[name], arrived)
@@ -70,19 +81,21 @@ class _Cotangents:
                     arrived = self.summed(_guarded(cotangent, guards), name, indices, free)
                     self.previous[name] = add(self.previous[name], arrived)
             case Total(index, body):
-                self.push(body, cotangent, (*free, index), guards)
+                self.push(body, cotangent, (*free, index), guards, exponent)
             case Apply("where", (condition, then, otherwise)):
                 for branch, taken in ((then, True), (otherwise, False)):
                     guard = condition, taken
                     if applies(branch, STEEP) and not reads(condition) <= self.given:
-                        self.push(branch, cotangent, free, (*guards, guard))
+                        self.push(branch, cotangent, free, (*guards, guard), exponent)
                     else:
-                        self.push(branch, _guarded(cotangent, (guard,)), free, guards)
+                        self.push(branch, _guarded(cotangent, (guard,)), free, guards, exponent)
+            case Apply("exp", (argument,)) if exponent:
+                self.push(argument, _of_vanished(cotangent, value), free, guards, exponent)
             case Apply(function, arguments):
                 if function not in DERIVATIVES:
                     return  # comparisons are flat
                 for argument, slope in zip(arguments, DERIVATIVES[function](arguments, value), strict=True):
-                    self.push(argument, self.scaled(cotangent, slope), free, guards)
+                    self.push(argument, self.scaled(cotangent, slope), free, guards, exponent or function == "exp")
             case _:
                 assert_never(value)
 
@@ -120,6 +133,11 @@ def _guarded(cotangent: Value, guards: tuple[Guard, ...]) -> Value:
     return cotangent
 
 
+def _of_vanished(cotangent: Value, slope: Value) -> Value:
+    """`cotangent * slope`, zero where the cotangent is: exp(-exp(a)) has vanished long before exp(a) is infinite."""
+    return where(Apply("eq", (cotangent, ZERO)), ZERO, multiply(cotangent, slope))
+
+
 def settled(value: Value) -> Value:
     """A derived value as one writes it."""
     return tidy(factor(tidy(value)))
@@ -144,7 +162,7 @@ def adjoint(step: Step) -> AdjointStep:
                 if total == ZERO:
                     continue
                 body.append(Assign(gradient.name, indices, settled(total), span))
-                cotangents.push(value, gradient, indices)
+                cotangents.push(value, gradient, indices, exponent=name in cotangents.exponents)
             case Update(name, indices, decay, drive, span):
                 total = add(Read(carry_of(name), indices), total)
                 if name == step.readout:

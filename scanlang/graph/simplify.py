@@ -4,6 +4,8 @@
     log(exp(a) + exp(b))  →  logaddexp(a, b)         exp(a) / (exp(a) + exp(b))  →  sigmoid(a - b)
     log(1 + u)  →  log1p(u)                          (exp(a) - exp(b)) / (exp(a) + exp(b))  →  tanh((a - b) / 2)
     log(1 - exp(a))  →  log(-expm1(a))               x * sigmoid(x), x / (1 + exp(-x))  →  silu(x)
+    log1p(exp(x))  →  softplus(x)                    sigmoid(a) / (sigmoid(a) + sigmoid(b))  →  sigmoid(softplus(-b) - …)
+    exp(a) / (exp(a) + exp(b) + exp(c))  →  exp(a - logaddexp(logaddexp(a, b), c))
     log(sigmoid(x))  →  -softplus(-x)                exp(a) * exp(b), exp(a) / exp(b)  →  exp(a + b), exp(a - b)
     log(1 - sigmoid(x))  →  -softplus(x)             exp(log(a))  →  a, and exp(-log(a))  →  1 / a, for positive a
     log(exp(a) * b)  →  a + log(b)                   sqrt(a * a)  →  abs(a), and sqrt(exp(a))  →  exp(a / 2)
@@ -152,6 +154,8 @@ class _Safe(_Tidy):
         match function, arguments:
             case "log", (argument,):
                 found = self.log(argument)
+            case "log1p", (argument,):
+                found = self.log(add(ONE, argument))
             case "exp", (argument,):
                 found = self.exp(argument)
             case "sqrt", (argument,):
@@ -310,9 +314,9 @@ class _Safe(_Tidy):
         return set(free_indices(narrow)) == set(free_indices(wide)) or not reads(wide) <= self.parameters
 
     def quotient(self, left: Value, right: Value) -> Value:
-        exponents = self.exponents(right)
-        if exponents is not None and len(exponents) == 2 and not any(minus for minus, _ in exponents):
-            found = self.share(left, exponents[0][1], exponents[1][1])
+        exponents = self.exponents(right) or self.gates(right)
+        if exponents is not None and not any(minus for minus, _ in exponents):
+            found = self.share(left, *(exponent for _, exponent in exponents))
             if found is not None:
                 return found
         match left, right:
@@ -320,20 +324,42 @@ class _Safe(_Tidy):
                 return self.apply("exp", self.apply("sub", a, b))
         return super().quotient(left, right)
 
-    def share(self, value: Value, a: Value, b: Value) -> Value | None:
-        """value / (exp(a) + exp(b))."""
+    def gates(self, value: Value) -> list[tuple[bool, Value]] | None:
+        """(False, logarithm) for both terms of a sum of two sigmoids, which may be as small as exponentials."""
+        match self.terms(value):
+            case [(False, first), (False, second)]:
+                found = [self.seen(term) for term in (first, second)]
+                if all(isinstance(term, Apply) and term.function == "sigmoid" for term in found):
+                    return [(False, logarithm) for term in found if (logarithm := self.logarithm(term)) is not None]
+        return None
+
+    def share(self, value: Value, *exponents: Value) -> Value | None:
+        """value / (exp(a) + exp(b) + …)."""
+        if len(exponents) > 2:
+            return self.share_of_many(value, exponents)
+        a, b = exponents
         match self.exponents(value):
             case [(False, first), (True, second)] | [(True, second), (False, first)] if {first, second} == {a, b}:
                 return Apply("tanh", (_half_difference(first, second),))
         factors = _factors(value)
         for i, factor in enumerate(factors):
-            exponent = self.exponent(factor)
+            exponent = self.logarithm(factor) or self.exponent(factor)
             if exponent is not None and exponent in (a, b):
                 gate = Apply("sigmoid", (self.apply("sub", exponent, b if exponent == a else a),))
                 return reduce(self.product, [*factors[:i], *factors[i + 1 :], gate])
         if ZERO in (a, b):
             other = b if a == ZERO else a
             return self.product(value, Apply("sigmoid", (self.apply("neg", other),)))
+        return None
+
+    def share_of_many(self, value: Value, exponents: tuple[Value, ...]) -> Value | None:
+        """A softmax: exp(a) / (exp(a) + exp(b) + exp(c))."""
+        factors = _factors(value)
+        for i, factor in enumerate(factors):
+            exponent = self.exponent(factor)
+            if exponent in exponents:
+                part = self.apply("exp", self.apply("sub", exponent, reduce(_log_of_sum, exponents)))
+                return reduce(self.product, [*factors[:i], *factors[i + 1 :], part])
         return None
 
 
