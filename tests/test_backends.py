@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kernel_checks import PER_IMAGE, TABLES, check_executable, check_states, draw_tables
 from operator_checks import assert_same_bits, call, check_pads_of_a_merge, draw, operator, results, through
 from operator_programs import FEATURES, PROGRAMS
+from operator_recurrences import DEFINITIONS
 from test_cpu_backend import CASES, compiled_case, make_arrays, make_gradient
 from torch import Tensor, nn
 
@@ -29,40 +30,20 @@ from scanlang.testing import TOLERANCES, assert_close, assert_matches_reference,
 
 BACKENDS: dict[str, Callable[..., Executable]] = {"torch": TorchScan, "c": CpuScan}
 
-RECURRENCES = """
-grid h, w
-order rows = walk h, w
-order columns = walk w, h
-recurrence ssd(state n, head p, group = 1) {
-  input x[p], dt
-  shared B[n], C[n] per group units
-  param A_log, dt_bias, D[p]
-  d       = softplus(dt_bias + dt)
-  S[n, p] = exp(-exp(A_log) * d) * S[n, p] + d * B[n] * x[p]
-  y[p]    = sum(n: C[n] * S[n, p]) + D[p] * x[p]
-}
+GATED = """
 recurrence gated(state n) {
   input x, f[n]
   shared B[n], C[n] per 2 units
   h[n] = sigmoid(f[n]) * h[n] + B[n] * x
   y    = sum(n: C[n] * h[n]) * prev(x)
 }
-recurrence wkv {
-  input k, v
-  param w, u
-  scale m = max(prev(m) - exp(w), k)
-  a = exp(prev(m) - exp(w) - m) * a + exp(k - m) * v
-  b = exp(prev(m) - exp(w) - m) * b + exp(k - m)
-  scale q = max(prev(m), u + k)
-  y = (exp(prev(m) - q) * prev(a) + exp(u + k - q) * v) / (exp(prev(m) - q) * prev(b) + exp(u + k - q))
-}
 """
 UNITS = {
-    "heads": "input x, dt directions rows, reverse(columns) recur ssd(state = 2, head = 3, group = 2) merge sum",
-    "projected": "input x directions rows recur ssd(state = 2, head = 4) project dt, B, C from x merge sum",
-    "split": "input x, dt directions rows, columns channels split recur ssd(state = 2, head = 3)",
-    "columns": "input x, f directions rows, reverse(rows) recur gated(state = 2) merge sum(k: y[k]) * x",
-    "scales": "input k, v directions rows, columns recur wkv merge mean",
+    "heads": "input x, dt directions raster, reverse(columns) recur ssd(state = 2, head = 3, group = 2) merge sum",
+    "projected": "input x directions raster recur ssd(state = 2, head = 4) project dt, B, C from x merge sum",
+    "split": "input x, dt directions raster, columns channels split recur ssd(state = 2, head = 3)",
+    "columns": "input x, f directions raster, reverse(raster) recur gated(state = 2) merge sum(k: y[k]) * x",
+    "scales": "input k, v directions raster, columns recur wkv merge mean",
 }
 
 
@@ -151,7 +132,7 @@ def test_backends_agree_on_units_and_given_states(name: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("scan", UNITS)
 def test_units_scales_and_old_values(scan: str, backend: str) -> None:
-    program = scanlang.loads(RECURRENCES + "scan s(dim) { " + UNITS[scan] + " }")
+    program = scanlang.loads(DEFINITIONS + GATED + "scan s(dim) { " + UNITS[scan] + " }")
     op = scanlang.compile(program)
     assert_matches_reference(through(BACKENDS[backend], op), program, draw_inputs(op, (3, 4)))
 
