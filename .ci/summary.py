@@ -1,4 +1,5 @@
-"""`summary.py gpu results.xml`: prints `gpu: 12 passed, 0 failed, 3 skipped`; fails if a test failed or none passed."""
+"""`summary.py gpu results.xml 0`: prints `gpu: 12 passed, 0 failed, 3 skipped`; fails if a test failed or none passed, or if
+pytest, whose exit status comes last, did not get to the end."""
 
 from __future__ import annotations
 
@@ -6,8 +7,11 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+ENDED = {0, 1, 5}
+"""pytest's exit statuses: all passed, some failed, none were selected."""
 
-def main(name: str, results: Path) -> int:
+
+def main(name: str, results: Path, status: int) -> int:
     if not results.exists():
         print(f"{name}: pytest wrote no results")
         return 1
@@ -17,9 +21,10 @@ def main(name: str, results: Path) -> int:
             counts[key] += int(suite.get(key, 0))
     failed = counts["failures"] + counts["errors"]
     passed = counts["tests"] - failed - counts["skipped"]
-    print(f"{name}: {passed} passed, {failed} failed, {counts['skipped']} skipped")
-    return 0 if passed and not failed else 1
+    cut_off = "" if status in ENDED else f"; cut off (pytest's exit status is {status})"
+    print(f"{name}: {passed} passed, {failed} failed, {counts['skipped']} skipped{cut_off}")
+    return 0 if passed and not failed and not cut_off else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], Path(sys.argv[2])))
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))

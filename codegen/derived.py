@@ -6,6 +6,7 @@ head, which the compiler leaves out. What comes from nothing but sums over chann
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,19 @@ from scanlang.graph.step import AdjointStep, Assign, Step, Update, carry_of, gra
 from scanlang.graph.values import Previous, Read, Total, Value, add, free_indices, mapped, multiply, reads
 
 STEPS, IMAGES, CHANNELS, GROUP = "steps", "images", "channels", "channels of a group"
+
+OWN_NAMES = (
+    (re.compile(r"fixed\.\d+"), "made of parameters alone, once"),
+    (re.compile(r"in\.\d+"), "what a function is applied to, or a side of a division"),
+    (re.compile(r"prev\.\d+"), "the value that `prev` looks back at"),
+    (re.compile(r"conv\.\d+"), "of the convolution: what it adds up, and from 1 on inputs of steps before"),
+    (re.compile(r"\w+\.conv"), "the input, convolved"),
+    (re.compile(r"restart\."), "1 where the states start anew, 0 elsewhere"),
+    (re.compile(r"\w+\.weighted"), "the output with the weight of its direction"),
+    (re.compile(r"carry\..+"), "the gradient that the step after hands on"),
+    (re.compile(r"total\..+"), "a gradient summed over steps and images"),
+)
+"""Names that no program has, and what they stand for."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,22 @@ class Derived:
     cotangent: str
     fixed: frozenset[str]
     carries: dict[str, str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the lines mention, as it is met first."""
+        lines = [line for section in self.sections for line in section.lines]
+        return tuple(dict.fromkeys(name for line in lines for name in (*sorted(reads(line.right)), line.left.name)))
+
+    @property
+    def own_names(self) -> tuple[tuple[str, str], ...]:
+        """The first name of each kind that is not the program's, and what such names stand for."""
+        found = []
+        for kind, meaning in OWN_NAMES:
+            first = min((name for name in self.names if kind.fullmatch(name)), default=None)
+            if first is not None:
+                found.append((first, meaning))
+        return tuple(found)
 
 
 def derive(step: Step, head: str | None = None) -> Derived:

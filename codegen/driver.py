@@ -7,7 +7,7 @@ Nothing half-written is left: everything is made first, then written file by fil
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -18,12 +18,12 @@ from scanlang.check.program import HEAD, CheckedScan
 from scanlang.check.sizes import evaluate_size
 from scanlang.codegen.account import conv_account, direction_accounts, keep_account, merge_account
 from scanlang.codegen.compile import scan_of_layer
-from scanlang.codegen.kernel import TIME, ScanKernels, Stream
+from scanlang.codegen.kernel import TIME, Let, ScanKernels, Stream
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.codegen.report import CodeReport, Report
 from scanlang.codegen.schedule import Schedule
 from scanlang.codegen.stages import adjoint_text, graph_text, kernels_text, maps_text, tree_text
-from scanlang.codegen.traffic import Sizes, count_operations, count_traffic
+from scanlang.codegen.traffic import Operations, Sizes, count_operations, count_traffic
 from scanlang.codegen.units import undivided
 from scanlang.diagnostics import ScanError
 from scanlang.errors import ChannelsDoNotSplit
@@ -41,6 +41,8 @@ CHANNELS = 96
 """What is compiled for when nothing is said: the first stage of VMamba-T at 224 × 224, about as many cells with other axes."""
 
 ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+OF_PROGRAM = frozenset(("syntax", "checked", "maps"))
+"""What is made of a whole program, whichever scan is chosen, or if there is none."""
 DEFAULT_EMITS = {"cpu": ("c", "so", "report"), "gpu": ("triton", "ptx", "cubin", "report")}
 
 
@@ -85,6 +87,9 @@ def compile_files(
 ) -> dict[str, str | bytes]:
     """What `compile_to_folder` writes, by name."""
     program = load(path, None if size is None else [size])
+    if scan is None and emits and OF_PROGRAM.issuperset(emits) and len(program.scans) != 1:
+        stem = PurePath(program.source.name).stem
+        return {f"{stem}.{emit}.txt": program_text(program, emit) for emit in emits}
     name = program.scan_name(scan)
     grid = size or SIZES[len(program.checked.axes)]
     job = Job(program, name, target, grid, CHANNELS if channels is None else channels, dtype, layer, latex=latex)
@@ -93,6 +98,20 @@ def compile_files(
     job.check_channels()
     wanted = tuple(emits) or DEFAULT_EMITS["cpu" if target == "cpu" else "gpu"]
     return {name: content for emit in wanted for name, content in job.emit(emit).items()}
+
+
+def program_text(program: Program, what: str) -> str:
+    """One stage of a whole program."""
+    if what == "maps":
+        return maps_text(program)
+    return tree_text(_syntax_tree(program) if what == "syntax" else program.checked)
+
+
+def _syntax_tree(program: Program) -> object:
+    from scanlang.syntax.build import build_syntax
+    from scanlang.syntax.parse import parse_text
+
+    return build_syntax(parse_text(program.source), program.source)
 
 
 @dataclass(frozen=True)
@@ -234,12 +253,11 @@ class Job:
     def emit(self, what: str) -> dict[str, str | bytes]:
         """The files of one stage, by name; those of the pass before among them."""
         makers: dict[str, Callable[[], dict[str, str | bytes]]] = {
-            "syntax": lambda: {f"{self.scan}.syntax.txt": tree_text(self.syntax_tree())},
-            "checked": lambda: {f"{self.scan}.checked.txt": tree_text(self.program.checked)},
-            "maps": lambda: {f"{self.scan}.maps.txt": maps_text(self.program)},
             "graph": lambda: {f"{self.scan}.graph.txt": graph_text(self.program, self.scan, self.layer)},
             "report": lambda: {"report.txt": self.report.to_text(), "report.json": self.report.to_json()},
         }
+        if what in OF_PROGRAM:
+            return {f"{self.scan}.{what}.txt": program_text(self.program, what)}
         if what in makers:
             return makers[what]()
         passes = (self,) if self.before is None else (self, self.before)
@@ -266,12 +284,6 @@ class Job:
         from scanlang.codegen.latex import adjoint_latex
 
         return {f"{self.graph.name}.adjoint.tex": adjoint_latex(self.graph.step, head)}
-
-    def syntax_tree(self) -> object:
-        from scanlang.syntax.build import build_syntax
-        from scanlang.syntax.parse import parse_text
-
-        return build_syntax(parse_text(self.program.source), self.program.source)
 
     def schedule_text(self) -> str:
         return "".join(f"{name:<16}{value}\n" for name, value in asdict(self.schedule).items())
@@ -304,12 +316,16 @@ class Job:
             why_sequential=self.why_sequential,
             forward=forward,
             backward=backward,
-            forward_operations=count_operations(kernels.forward.body),
-            backward_operations=count_operations((*kernels.backward.forward, *kernels.backward.backward)),
+            forward_operations=self.operations(kernels.forward.body),
+            backward_operations=self.operations((*kernels.backward.forward, *kernels.backward.backward)),
             merge=merge_account(self.checked, self.graph),
             keep=keep_account(kernels, self.schedule, self.traffic_sizes()),
             kernels=(*self.code_reports(), *(() if self.before is None else self.before.code_reports())),
         )
+
+    def operations(self, lets: Iterable[Let]) -> Operations | None:
+        """Those of one step; matrix products take a chunk of steps at once."""
+        return None if self.schedule.kind == "chunked" else count_operations(lets)
 
     def traffic_sizes(self) -> Sizes:
         from scanlang.codegen.cpu.run_c import GROUPS

@@ -18,9 +18,10 @@ from sympy.printing.latex import LatexPrinter
 
 from scanlang.codegen.derived import CHANNELS, GROUP, IMAGES, STEPS, Derived, Line, derive
 from scanlang.graph.step import Step, gradient_of, total_of
-from scanlang.graph.values import Apply, Constant, IndexValue, Previous, Read, Total, Value
+from scanlang.graph.values import Apply, Constant, IndexValue, Previous, Read, Total, Value, free_indices
 
-STEP = sympy.Symbol("t", integer=True)
+STEP_LETTERS = ("t", "s", "i", "j", "k", "l", "m")
+"""The step is the first of these that the recurrence has no name for."""
 WIDEST = 80
 """Signs of a formula on one line, about."""
 
@@ -29,7 +30,7 @@ GREEK = frozenset(
      "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma",
      "Upsilon", "Phi", "Psi", "Omega")
 )  # fmt: skip
-SUMS = {STEPS: "t", IMAGES: r"\mathrm{images}", CHANNELS: r"\mathrm{channels}", GROUP: r"\mathrm{group}"}
+SUMS = {IMAGES: r"\mathrm{images}", CHANNELS: r"\mathrm{channels}", GROUP: r"\mathrm{group}"}
 ESCAPES = {"_": r"\_", "#": r"\#", "%": r"\%", "&": r"\&", "$": r"\$", "∂": r"$\partial$", "'": "'"}
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
@@ -45,12 +46,16 @@ def adjoint_latex(step: Step, head: str | None = None) -> str:
     """What `stages.adjoint_text` says, as LaTeX."""
     derived = derive(step, head)
     writer = Formulas(derived)
+    t = writer.step.name
     lines = [
         rf"\section*{{Recurrence {_text(step.recurrence)}}}",
-        r"$h_{t}$ is a state after step $t$, $h_{t-1}$ before it; $\partial a$ is the gradient of the result by $a$,",
-        r"and $\lambda^{h}_{t}$ what step $t + 1$ hands to step $t$ of the gradient of $h_{t}$: after the last step the",
-        r"gradient of the final state, before the first one that of the initial state.",
+        rf"$h_{{{t}}}$ is a state after step ${t}$, $h_{{{t}-1}}$ before it; $\partial a$ is the gradient of the result by",
+        rf"$a$, and $\lambda^{{h}}_{{{t}}}$ what step ${t} + 1$ hands to step ${t}$ of the gradient of $h_{{{t}}}$: after the",
+        r"last step the gradient of the final state, before the first one that of the initial state.",
     ]
+    for name, meaning in derived.own_names:
+        if not name.startswith(("carry.", "total.")):  # said already, and not written
+            lines.append(rf"${symbol_text(name, derived.carries)}$: {_text(meaning.replace('`', ''))}.")
     for section in derived.sections:
         if all(is_named_again(line) for line in section.lines):
             continue
@@ -71,6 +76,7 @@ class Formulas:
     def __init__(self, derived: Derived) -> None:
         self.derived = derived
         self.printer = _Printer(derived)
+        self.step = sympy.Symbol(step_letter(derived), integer=True)
 
     def rows(self, line: Line) -> str:
         """The rows of one equation, in an `align*`."""
@@ -87,7 +93,8 @@ class Formulas:
         signed = pieces[:1] + [f"- {p[1:].strip()}" if p.startswith("-") else f"+ {p}" for p in pieces[1:]]
         if not line.over:
             return signed
-        total = rf"\sum_{{{', '.join(SUMS[over] for over in line.over)}}}"
+        sums = {**SUMS, STEPS: self.step.name}
+        total = rf"\sum_{{{', '.join(sums[over] for over in line.over)}}}"
         if len(signed) == 1:
             sign = "- " if signed[0].startswith("-") else ""
             return [f"{sign}{total} {signed[0].removeprefix('-').strip()}"]
@@ -115,8 +122,15 @@ class Formulas:
         """A name at its step: `h[t - 1, n]`; what is learned has none."""
         indices: list[Any] = [sympy.Symbol(index, integer=True) for index in value.indices]
         if value.name not in self.derived.fixed:
-            indices = [STEP - 1 if earlier or isinstance(value, Previous) else STEP, *indices]
+            indices = [self.step - 1 if earlier or isinstance(value, Previous) else self.step, *indices]
         return sympy.IndexedBase(value.name)[tuple(indices)] if indices else sympy.Symbol(value.name)
+
+
+def step_letter(derived: Derived) -> str:
+    """What the step is called: `t`, unless a name or an index of the recurrence is."""
+    values = [value for section in derived.sections for line in section.lines for value in (line.left, line.right)]
+    taken = {*derived.names, *derived.step.sizes, *(index for value in values for index in free_indices(value))}
+    return next(letter for letter in (*STEP_LETTERS, "step") if letter not in taken)
 
 
 class _Printer(LatexPrinter):  # type: ignore[misc]

@@ -27,6 +27,9 @@ _DEVICES = "CompositeExplicitAutograd"
 _REGISTERED: set[str] = set()
 _TAKEN = ("self", "save", "last", "first", "gradient", "states", "partials", "entry", "final", "grid")
 
+Results = tuple[Tensor, Tensor, Tensor, Tensor]
+"""The output, the saved states, the partial outputs, the states after the last step."""
+
 
 def identity(*values: object) -> str:
     """A name for what values mean: equal for equal scans, whatever their file, and different otherwise."""
@@ -55,17 +58,25 @@ def _meaning(value: Any) -> Any:
 
 def register(scan: ScanOnRows, name: str) -> Any:
     """Define the operator `name` and its backward, or give what has that name already."""
-    if name in _REGISTERED:
-        return getattr(torch.ops.scanlang, name).default
-    _REGISTERED.add(name)
+    if name not in _REGISTERED:
+        _REGISTERED.add(name)
+        _define(scan, name)
+        _implement(scan, name)
+        _implement_for_fake_tensors(scan, name)
+        _differentiate(scan, name)
+    return getattr(torch.ops.scanlang, name).default
+
+
+def _define(scan: ScanOnRows, name: str) -> None:
+    """The schemas: what the operators take and give."""
     tensors = ", ".join((*(f"Tensor {n}" for n in _schema_names(scan)), "Tensor? entry"))
     results, known = "(Tensor, Tensor, Tensor, Tensor)", "Tensor? gradient, Tensor? final, Tensor states, Tensor partials"
     _LIBRARY.define(f"{name}({tensors}, *, SymInt[] grid, bool save=False, bool last=False) -> {results}")
     _LIBRARY.define(f"{name}_backward({known}, {tensors}, *, SymInt[] grid, bool first=False) -> Tensor[]")
 
-    def forward(
-        *tensors: Any, grid: Sequence[int], save: bool = False, last: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+
+def _implement(scan: ScanOnRows, name: str) -> None:
+    def forward(*tensors: Any, grid: Sequence[int], save: bool = False, last: bool = False) -> Results:
         return scan.forward(tensors[:-1], grid, save, tensors[-1], last)
 
     def backward(
@@ -79,12 +90,17 @@ def register(scan: ScanOnRows, name: str) -> Any:
     ) -> list[Tensor]:
         return scan.backward(gradient, states, partials, tensors[:-1], grid, tensors[-1], final, first)
 
-    def fake_forward(
-        *tensors: Any, grid: Sequence[Any], save: bool = False, last: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _LIBRARY.impl(name, forward, _DEVICES)
+    _LIBRARY.impl(f"{name}_backward", backward, _DEVICES)
+
+
+def _implement_for_fake_tensors(scan: ScanOnRows, name: str) -> None:
+    """Shapes and types without values."""
+
+    def forward(*tensors: Any, grid: Sequence[Any], save: bool = False, last: bool = False) -> Results:
         return scan.fake_forward(tensors[:-1], grid, save, last)
 
-    def fake_backward(
+    def backward(
         gradient: Tensor | None,
         final: Tensor | None,
         states: Tensor,
@@ -96,35 +112,39 @@ def register(scan: ScanOnRows, name: str) -> Any:
         arrays, _ = scan.split(tensors[:-1])
         return [array.new_empty(array.shape) for array in (*arrays, *([scan.zero_states(arrays)] if first else []))]
 
-    def remember(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: tuple[Tensor, ...]) -> None:
-        ctx.save_for_backward(output[1], output[2], *inputs)
-        ctx.grid = keyword_only_inputs["grid"]
-        ctx.mark_non_differentiable(output[1], output[2], *(() if keyword_only_inputs["last"] else (output[3],)))
-        ctx.set_materialize_grads(False)
+    torch.library.register_fake(f"scanlang::{name}", forward, lib=_LIBRARY)
+    torch.library.register_fake(f"scanlang::{name}_backward", backward, lib=_LIBRARY)
 
-    def differentiate(ctx: Any, gradient: Tensor | None, states_: Any, partials_: Any, final: Tensor | None) -> tuple[Any, ...]:
+
+def _differentiate(scan: ScanOnRows, name: str) -> None:
+    """The operator by its backward; that has no derivative."""
+
+    def backward(ctx: Any, gradient: Tensor | None, states_: Any, partials_: Any, final: Tensor | None) -> tuple[Any, ...]:
         states, partials, *tensors = ctx.saved_tensors
         if gradient is None and final is None:
             return (None,) * len(tensors)
         first = ctx.needs_input_grad[len(tensors) - 1]
-        found = getattr(torch.ops.scanlang, f"{name}_backward")(
-            gradient, final, states, partials, *tensors, grid=ctx.grid, first=first
-        )
+        run = getattr(torch.ops.scanlang, f"{name}_backward")
+        found = run(gradient, final, states, partials, *tensors, grid=ctx.grid, first=first)
         of_entry = [found[-1]] if first else []
         arrays = found[:-1] if first else found
         made = [*arrays, *(None for _ in range(len(tensors) - len(arrays) - len(of_entry))), *of_entry]
         return tuple(g if wanted else None for g, wanted in zip(made, ctx.needs_input_grad, strict=False))
 
-    def differentiate_again(ctx: Any, gradients: Any) -> Any:
+    def again(ctx: Any, gradients: Any) -> Any:
         raise ScanError([DifferentiatedTwice(scan.signature.span, scan.signature.scan)])
 
-    _LIBRARY.impl(name, forward, _DEVICES)
-    _LIBRARY.impl(f"{name}_backward", backward, _DEVICES)
-    torch.library.register_fake(f"scanlang::{name}", fake_forward, lib=_LIBRARY)
-    torch.library.register_fake(f"scanlang::{name}_backward", fake_backward, lib=_LIBRARY)
-    torch.library.register_autograd(f"scanlang::{name}", differentiate, setup_context=remember, lib=_LIBRARY)
-    torch.library.register_autograd(f"scanlang::{name}_backward", differentiate_again, lib=_LIBRARY)
-    return getattr(torch.ops.scanlang, name).default
+    torch.library.register_autograd(f"scanlang::{name}", backward, setup_context=_remember, lib=_LIBRARY)
+    torch.library.register_autograd(f"scanlang::{name}_backward", again, lib=_LIBRARY)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Results) -> None:
+    """What the backward needs of a call. States and partial outputs have no gradient, last states only where asked for."""
+    _, states, partials, final = output
+    ctx.save_for_backward(states, partials, *inputs)
+    ctx.grid = keyword_only_inputs["grid"]
+    ctx.mark_non_differentiable(states, partials, *(() if keyword_only_inputs["last"] else (final,)))
+    ctx.set_materialize_grads(False)
 
 
 def _schema_names(scan: ScanOnRows) -> list[str]:

@@ -98,6 +98,9 @@ def adjoint_text(step: Step, head: str | None = None) -> str:
     """The derived mathematics: the step, its adjoint, what is summed over what. `head` is the index of the head."""
     derived = derive(step, head)
     lines = [f"recurrence {step.recurrence}    # h' is the state before the step, ∂a the gradient of the result by a"]
+    if derived.own_names:
+        width = max(len(name) for name, _ in derived.own_names)
+        lines += ["", "names beside the program's", *(f"  {name:<{width}}    {what}" for name, what in derived.own_names)]
     for section in derived.sections:
         lines += ["", section.title, *_indented(_equation(line) for line in section.lines)]
     return "\n".join(lines) + "\n"

@@ -34,7 +34,7 @@ from scanlang.graph.values import (
     rename_indices,
     show,
 )
-from scanlang.testing import assert_close, draw_inputs, draw_states, recurrences, reference
+from scanlang.testing import assert_close, assert_matches_reference, draw_inputs, draw_states, recurrences, reference
 from scanlang.testing.recurrence_strategies import RandomRecurrence, random_recurrences
 from scanlang.testing.tensors import fewest_channels
 
@@ -567,6 +567,32 @@ def test_a_decay_that_has_vanished_has_no_slope(body: str) -> None:
     result = scanlang.compile(scanlang.loads(text))(**given)
     slopes = torch.autograd.grad(result.sum(), list(given.values()))
     assert [slope.unique().tolist() for slope in slopes] == [[1.0], [0.0]]
+
+
+def test_a_parameter_of_a_decay_that_has_vanished_has_no_slope() -> None:
+    """What depends on parameters alone is differentiated once, after the steps."""
+    text = """grid h recurrence r(state n) { input x  param A_log[n]  h[n] = exp(-exp(A_log[n])) * h[n] + x  y = sum(n: h[n]) }
+      scan t(dim) { directions raster recur r(state = 2) }"""
+    x, rates = torch.ones(1, 4, 1), torch.tensor([[[100.0, 0.0]]], requires_grad=True)
+    scanlang.compile(scanlang.loads(text))(x=x, A_log=rates).sum().backward()
+    assert rates.grad is not None
+    assert rates.grad[..., 0].item() == 0
+    assert rates.grad[..., 1].item() < 0
+
+
+@pytest.mark.parametrize("merge", ["sum", "y[0] * sqrt(1 - g * g)", "mean(cells: sqrt(1 - g * g)) * y[0]"])
+@pytest.mark.parametrize("backend", ["c", "torch"])
+def test_a_root_has_no_slope_at_zero(merge: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a step, of a parameter, in a merge, and in one of two passes; the reference has the same slope."""
+    if backend == "torch":
+        monkeypatch.setattr("scanlang.codegen.backend.find_compiler", lambda: None)
+    text = f"""grid h
+      recurrence r {{ input x, g  param p  h = g * h + sqrt(1 - g * g) * x  y = h * sqrt(1 - p * p) }}
+      scan t(dim) {{ input x, g directions raster recur r() merge {merge} }}"""
+    loaded, x = scanlang.loads(text), torch.linspace(-1, 1, 5).reshape(1, 5, 1)
+    g = torch.tensor([1.0, -1.0, 0.5, 0.0, 1.0]).reshape(1, 5, 1)
+    assert_matches_reference(scanlang.compile(loaded), loaded, {"x": x, "g": g, "p": torch.tensor([[1.0]])})
+    assert_matches_reference(scanlang.compile(loaded), loaded, {"x": x, "g": g, "p": torch.tensor([[0.25]])})
 
 
 def test_selective_with_large_steps_stays_finite() -> None:

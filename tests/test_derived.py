@@ -173,10 +173,29 @@ def test_the_head_is_shown_where_a_value_is_a_channel_s() -> None:
         "∂x[p] = ∂y[p] * D[p] + d * sum(n: ∂S[n, p] * B[n])    # per cell and channel",
         "∂B[n] = d * x[p] * ∂S[n, p]    # summed over channels of a group",
         "∂D[p] = ∂y[p] * x[p]    # summed over steps and images",
-        "∂A_log = (-∂fixed.0) * exp(A_log)",
+        "∂A_log = (-∂fixed.0) * min(exp(A_log), 3e+38)",
     ):
         assert f"  {line}\n" in text
     assert r"\partial \mathrm{dt}_{t} &= \sum_{p} {\partial \mathrm{in}^{(0)}_{t,p}}" in adjoint_latex(*steps()["heads-s"])
+
+
+def test_names_that_no_program_has_are_explained() -> None:
+    text = adjoint_text(*steps()["odd-s"])
+    explained, _, _ = text.partition("\nonce, from the parameters\n")
+    for kind in ("fixed.0", "in.0", "prev.0", "conv.0", "x.conv", "carry.", "total.", "restart."):
+        assert f"\n  {kind}" in explained, kind
+    assert "  restart.           1 where the states start anew, 0 elsewhere\n" in text
+    assert r"$\mathrm{restart}$: 1 where the states start anew, 0 elsewhere." in adjoint_latex(*steps()["odd-s"])
+    plain = scanlang.loads("grid h recurrence r { input x  y = prev(x) } scan s(dim) { directions raster recur r() }")
+    assert "restart." not in adjoint_text(plain.operator_graph().step)
+
+
+def test_the_step_has_a_letter_of_its_own() -> None:
+    text = "grid h recurrence r { input s  param t  h = t * h + s  y = h } scan s(dim) { input s directions raster recur r() }"
+    latex = adjoint_latex(scanlang.loads(text).operator_graph().step)
+    check_latex(latex)
+    assert r"h_{i} &= t\,h_{i - 1} + s_{i}" in latex
+    assert r"\partial t &= \sum_{i, \mathrm{images}} h_{i - 1}\,\partial h_{i}" in latex
 
 
 def test_scales_are_said_to_have_no_gradient() -> None:

@@ -127,10 +127,7 @@ def made(body: str = SSD, clauses: str = CLAUSES["two"], **sizes: int) -> tuple[
         (WITHOUT["a scale"], "two", {}, (8, 8), "the recurrence is no product of a key and a value"),
     ],
 )
-def test_the_choice(
-    monkeypatch: pytest.MonkeyPatch, body: str, clauses: str, sizes: dict[str, int], grid: tuple[int, int], why: str | None
-) -> None:
-    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+def test_the_choice(body: str, clauses: str, sizes: dict[str, int], grid: tuple[int, int], why: str | None) -> None:
     kernels, traversal = made(body, CLAUSES[clauses], **sizes)
     assert why_sequential(kernels, traversal, grid) == why
     chosen = choose_gpu_schedule(kernels, traversal, Shape(grid, 32, ()), 1)

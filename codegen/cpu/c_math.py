@@ -126,45 +126,39 @@ INLINE vec scale(vec value, vec n, vec shifted) {{
     return value * as_vec(half << {mantissa}) * as_vec((biased - half) << {mantissa});
 #endif
 }}"""),
-    "exp": (("scale",), """\
-// e^x = 2^n e^r with |r| <= ln 2 / 2. Where x is huge or NaN, n says so to one instruction that scales by any n, if r is kept
-// small; elsewhere x is clamped (NaN stays NaN).
-INLINE vec vexp(vec x) {{
+    "exp slope": ((), """\
+// x = n ln 2 + r with |r| <= ln 2 / 2: gives (e^r - 1) / r. Where x is huge or NaN, n says so to one instruction that scales by
+// any n, if r is kept small; elsewhere x is clamped (NaN stays NaN). The low bits of `shifted` are those of n, for `scale`.
+INLINE vec exp_slope(vec x, vec *rest, vec *n, vec *shifted) {{
 #if !(defined(__AVX512DQ__) && LANES == {full})
     x = select(x > {exp_high}, all({exp_high}), x);
     x = select(x < {exp_low}, all({exp_low}), x);
 #endif
-    const vec shifted = x * {log2e} + {rounding};
-    const vec n = shifted - {rounding};
-    vec r = (x - n * {ln2_high}) - n * {ln2_low};
+    *shifted = x * {log2e} + {rounding};
+    *n = *shifted - {rounding};
+    vec r = (x - *n * {ln2_high}) - *n * {ln2_low};
 #if defined(__AVX512DQ__) && LANES == {full}
     r = __builtin_ia32_range{p}512_mask(r, all({half}), 2, r, -1, 4);
 #endif
+    *rest = r;
     vec p = all({exp_last});
 {exp_terms}
-    p = p * r + {one};
-    p = p * r + {one};
-    return scale(p, n, shifted);
+    return p * r + {one};
 }}"""),
-    "expm1": (("scale",), """\
-// e^x - 1 = 2^n (e^r - 1) + (2^n - 1), as exp; where 2^n is past the last digit of 1, e^x.
+    "exp": (("scale", "exp slope"), """\
+// e^x = 2^n e^r.
+INLINE vec vexp(vec x) {{
+    vec r, n, shifted;
+    const vec slope = exp_slope(x, &r, &n, &shifted);
+    return scale(slope * r + {one}, n, shifted);
+}}"""),
+    "expm1": (("scale", "exp slope"), """\
+// e^x - 1 = 2^n (e^r - 1) + (2^n - 1); where 2^n is past the last digit of 1, e^x.
 INLINE vec vexpm1(vec x) {{
-#if !(defined(__AVX512DQ__) && LANES == {full})
-    x = select(x > {exp_high}, all({exp_high}), x);
-    x = select(x < {exp_low}, all({exp_low}), x);
-#endif
-    const vec shifted = x * {log2e} + {rounding};
-    const vec n = shifted - {rounding};
-    vec r = (x - n * {ln2_high}) - n * {ln2_low};
-#if defined(__AVX512DQ__) && LANES == {full}
-    r = __builtin_ia32_range{p}512_mask(r, all({half}), 2, r, -1, 4);
-#endif
-    vec p = all({exp_last});
-{exp_terms}
-    p = p * r + {one};
-    p = p * r;
+    vec r, n, shifted;
+    const vec slope = exp_slope(x, &r, &n, &shifted), near = slope * r;
     const vec power = scale(all({one}), n, shifted);
-    return select(n > {digits}, scale(p + {one}, n, shifted), p * power + (power - {one}));
+    return select(n > {digits}, scale(near + {one}, n, shifted), near * power + (power - {one}));
 }}"""),
     "log of": ((), """\
 // log(2^k (1 + f) + c 2^k / (1 + f)), with 1 + f between sqrt(1/2) and sqrt(2): fdlibm's form.

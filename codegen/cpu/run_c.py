@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -245,7 +246,9 @@ class _Call:
     def run(self, function: str, tasks: Sequence[Sequence[Array]]) -> None:
         code = getattr(self.library, function)
         code.restype = None
-        run_tasks([_bound(code, task) for task in tasks])
+        if tasks:
+            code.argtypes = [ctypes.c_int64 if isinstance(a, int) else ctypes.c_void_p for a in tasks[0]]
+        run_tasks([partial(code, *map(_address, task)) for task in tasks])
 
 
 def _added(parts: Tensor) -> Tensor:
@@ -253,11 +256,9 @@ def _added(parts: Tensor) -> Tensor:
     return sum(parts.unbind(0), start=torch.zeros(parts.shape[1:], dtype=parts.dtype))
 
 
-def _bound(code: Callable[..., None], task: Sequence[Array]) -> Callable[[], None]:
-    arguments = [
-        ctypes.c_int64(a) if isinstance(a, int) else ctypes.c_void_p(None if a is None else a.data_ptr()) for a in task
-    ]
-    return lambda: code(*arguments)
+def _address(array: Array) -> int | None:
+    """What C takes. Plain numbers: thousands of ctypes' objects a call would keep the garbage collector busy."""
+    return array.data_ptr() if isinstance(array, Tensor) else array
 
 
 _lock = threading.Lock()

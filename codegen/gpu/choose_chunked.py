@@ -9,7 +9,6 @@ every row and 32 channels, so that matrix products pay from few rows on.
 from __future__ import annotations
 
 import math
-import os
 from typing import Literal
 
 from scanlang.codegen.gpu.triton_layout import BYTES
@@ -54,8 +53,6 @@ def why_sequential(kernels: ScanKernels, traversal: Traversal, grid: tuple[int, 
         return f"a state of {kernels.matrix.state} rows"
     if channels_together(kernels) < FEWEST_CHANNELS:
         return f"units of {kernels.matrix.unit} channels"
-    if os.environ.get("TRITON_INTERPRET") == "1":
-        return "Triton's interpreter takes bfloat16 products for products of integers"
     if (why := _why_not_plain(kernels, traversal, grid)) is not None:
         return why
     steps = traversal.at(grid).steps if not traversal.plain else math.prod(grid)

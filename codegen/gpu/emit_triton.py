@@ -10,16 +10,13 @@ from __future__ import annotations
 from scanlang.codegen.gpu.chunked_programs import write_chunked
 from scanlang.codegen.gpu.triton_chunks import backward_chunk, forward_chunk
 from scanlang.codegen.gpu.triton_helpers import helper_texts
-from scanlang.codegen.gpu.triton_layout import Entry, Layout, Shape, argument_name
+from scanlang.codegen.gpu.triton_layout import CELL_BLOCK, Entry, Layout, Shape, argument_name
 from scanlang.codegen.gpu.triton_programs import Program
 from scanlang.codegen.gpu.triton_text import Writer, argument_texts, expression, number, origin_text
 from scanlang.codegen.kernel import CellKernel, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
 from scanlang.graph.step import gradient_of
 from scanlang.maps.traversal import Traversal
-
-CELL_BLOCK = 1024
-"""Elements per program of the pointwise kernels."""
 
 
 def emit_triton(kernels: ScanKernels, traversal: Traversal, schedule: Schedule, shape: Shape) -> str:
@@ -98,13 +95,17 @@ def _write_program(writer: Writer, made: Program) -> None:
 
 
 def _write_cells(writer: Writer, layout: Layout, entry: Entry) -> None:
-    """A pointwise kernel over the partial outputs, `(K, size)`, and maps of `size` elements."""
+    """A pointwise kernel over the partial outputs, `(K, size)`, and maps of `size` elements.
+
+    It multiplies `size` itself: so Triton sees what divides it, and that so many neighbours are inside or outside together. Of
+    a `size` given as a number each element has a test, an address and an access of its own, and with several maps they spill.
+    """
     arguments = [a.name for a in entry.arguments]
-    writer.line('@triton.jit(do_not_specialize=["size"])')
+    writer.line('@triton.jit(do_not_specialize=["batch"])')
     writer.wrapped(f"def {entry.name}(", arguments, "):")
     writer.depth += 1
     writer.line(f"o_cell = tl.program_id(0).to(tl.int64) * {CELL_BLOCK} + tl.arange(0, {CELL_BLOCK})")
-    writer.line("size = tl.cast(size, tl.int64)")
+    writer.line("size = tl.cast(batch, tl.int64) * (R * C)")
     writer.line("m_cell = o_cell < size")
     kernel = layout.kernels.merge if entry.name == "merge" else layout.kernels.merge_adjoint
     if kernel is None:

@@ -1,6 +1,7 @@
 """Generated Triton kernels as an `Executable`: modules built per shape, buffers allocated, kernels launched.
 
-Runs on CUDA tensors, and on CPU tensors where TRITON_INTERPRET=1 has Triton interpret its kernels.
+Runs on CUDA tensors, and on CPU tensors where TRITON_INTERPRET=1 has Triton interpret its kernels. A GPU's own schedules are
+`choose_gpu_schedule`'s; the interpreter, which takes bfloat16 products for products of integers, goes step by step.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from torch import Tensor
 
 from scanlang.codegen.executable import Saved
 from scanlang.codegen.gpu.build_triton import build_triton
-from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
-from scanlang.codegen.gpu.emit_triton import CELL_BLOCK, emit_triton
+from scanlang.codegen.gpu.choose_gpu_schedule import sequential_schedule
+from scanlang.codegen.gpu.emit_triton import emit_triton
 from scanlang.codegen.gpu.triton_compile import without_coalescing
-from scanlang.codegen.gpu.triton_layout import Layout, Shape, argument_name, offsets
+from scanlang.codegen.gpu.triton_layout import CELL_BLOCK, CELL_WARPS, Layout, Shape, argument_name, offsets
 from scanlang.codegen.kernel import Parameter, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
 from scanlang.maps.traversal import Traversal
@@ -40,9 +41,9 @@ class _Built:
 
 
 class TritonScan:
-    """`TritonScan(kernels, traversal)`; `choose` picks the schedule for a shape and a batch."""
+    """`TritonScan(kernels, traversal)`; `choose` picks the schedule for a shape and a batch, by default step by step."""
 
-    def __init__(self, kernels: ScanKernels, traversal: Traversal, choose: ChooseSchedule = choose_gpu_schedule) -> None:
+    def __init__(self, kernels: ScanKernels, traversal: Traversal, choose: ChooseSchedule = sequential_schedule) -> None:
         self.kernels, self.traversal, self.choose = kernels, traversal, choose
         self._built: dict[tuple[Shape, Schedule, torch.device], _Built] = {}
         self._chosen: dict[tuple[Shape, int, torch.device], _Built] = {}
@@ -305,7 +306,7 @@ class _Call:
     def cells_kernel(self, name: str, arguments: dict[str, object]) -> None:
         """Launch a pointwise kernel over a whole map."""
         size = self.batch * self.layout.rows * self.channels
-        self.launch(name, -(-size // CELL_BLOCK), {**arguments, "size": size}, warps=4)
+        self.launch(name, -(-size // CELL_BLOCK), {**arguments, "batch": self.batch}, CELL_WARPS)
 
     def launch(self, name: str, programs: int, arguments: dict[str, object], warps: int) -> None:
         if programs == 0:

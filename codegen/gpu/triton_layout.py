@@ -26,6 +26,11 @@ from scanlang.maps.traversal import Traversal, Visits
 TYPES = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
+CELL_BLOCK, CELL_WARPS = 1024, 8
+"""Elements and warps of a pointwise program. A lane has four: one word of 16 bytes of the float32 in which partial outputs are,
+and as many of a narrower type, so that all maps are laid out alike. Where a lane had eight of bfloat16 they were exchanged
+through shared memory, and took up to three times the registers."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -408,7 +413,7 @@ class Layout:
             assert kernel is not None
             arguments += [Argument("cotangent", self._result), Argument("d_partials", compute)]
             arguments += [Argument(argument_name("g", i), self.pointer(i).type) for i in self.merge_inputs]
-        return Entry(name, (*arguments, Argument("size", "i64")), 4)
+        return Entry(name, (*arguments, Argument("batch", "i32")), CELL_WARPS)
 
 
 def offsets(streams: Iterable[Stream]) -> dict[str, int]:

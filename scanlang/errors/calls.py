@@ -39,9 +39,12 @@ recur selective(state = 16, rank = 12)    # right
 
 @dataclass(frozen=True)
 class ScanNotChosen(Diagnostic):
+    """`scan` is what was given for its name, `option` how that is given: `scan=` in Python, `--scan` on the command line."""
+
     code: ClassVar[str] = "S501"
-    scan: str | None
+    scan: object
     names: tuple[str, ...]
+    option: str = "scan="
     explanation: ClassVar[str] = """\
 A program may hold several scans, or none; name the one that is meant.
 
@@ -64,7 +67,12 @@ op = scanlang.compile("two_scans.scan", scan="cross")    # right
     def help(self) -> str | None:
         if not self.names:
             return "a scan is written `scan name(dim) { directions …  recur … }`"
-        return f"say which: `scan=` one of {listed(self.names)}"
+        if isinstance(self.scan, int):
+            of = f"the name of a scan, {listed(self.names, 'or')}"
+            return f"what comes after the program is {of}; `Scan2d` takes the number of channels as `channels={self.scan}`"
+        if len(self.names) == 1:
+            return f"there is one: `{self.names[0]}`"
+        return f"say which: `{self.option}` one of {listed(self.names)}"
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,19 @@ op(x=torch.ones(1, 8, 8, 4), …)    # right
     def label(self) -> str:
         return f"must be {self.wanted}"
 
+    @property
+    def help(self) -> str | None:
+        if self.wanted == "a tensor":
+            return None
+        wanted = self.wanted.split(",")[0].split(" ")[-1]
+        if not wanted.startswith(("float", "bfloat", "int")):
+            return None
+        advice = f"write `{self.argument}.to(torch.{wanted})`"
+        if "module" in self.wanted and "float" in self.was:
+            under = ", or call it under `torch.autocast`" if "64" not in self.was + wanted else ""
+            return f"{advice}, or convert the module, `.to(torch.{self.was})`{under}"
+        return advice
+
 
 @dataclass(frozen=True)
 class WrongDevice(Diagnostic):
@@ -145,10 +166,16 @@ op(x=x.cuda(), A_log=A_log.cuda(), …)    # right
 
 @dataclass(frozen=True)
 class WrongArguments(Diagnostic):
+    """`also` are what every scan takes beside its own arguments; `unnamed`: so many were given without a name, where there may
+    be `inputs` of them."""
+
     code: ClassVar[str] = "S505"
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
     names: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    unnamed: int = 0
+    inputs: int = 0
     explanation: ClassVar[str] = """\
 The operator takes the recurrence's own names as keywords, each once, and the inputs that its merge reads.
 
@@ -161,13 +188,22 @@ op(x=x, low=low, B=B, C=C, dt_weight=w, dt_bias=b, A_log=A, D=D)    # right
 
     @property
     def title(self) -> str:
+        if self.unnamed:
+            most = f"{self.inputs or 'no'} argument{'' if self.inputs == 1 else 's'}"
+            return f"the scan takes {most} without a name, not {self.unnamed}"
         parts = [f"misses {listed(self.missing)}"] if self.missing else []
         parts += [f"does not know {listed(self.unknown)}"] if self.unknown else []
         return f"the scan {' and '.join(parts)}"
 
     @property
+    def label(self) -> str:
+        is_name = len(self.unknown) == 1 and self.unknown[0].isidentifier()
+        near = closest(self.unknown[0], (*self.names, *self.also)) if is_name else None
+        return f"did you mean `{near}`?" if near else ""
+
+    @property
     def help(self) -> str | None:
-        return f"its arguments are {listed(self.names)}"
+        return f"its argument{'s are' if len(self.names) > 1 else ' is'} {listed(self.names)}"
 
 
 @dataclass(frozen=True)
@@ -451,6 +487,36 @@ y = reference(program, x=x, …)    # right: slow, in plain torch, differentiabl
     @property
     def help(self) -> str | None:
         return "`scanlang.testing.reference` is plain torch, and differentiable again"
+
+
+@dataclass(frozen=True)
+class NotByTransforms(Diagnostic):
+    """`forwards`: a tangent was given; otherwise a transform of `torch.func` differentiates."""
+
+    code: ClassVar[str] = "S517"
+    scan: str
+    forwards: bool
+    explanation: ClassVar[str] = """\
+A scan has a backward, for `backward()` and `torch.autograd.grad`. The transforms of `torch.func` that differentiate (`grad`,
+`vjp`, `jacrev`) do not see it, and there is no derivative in forward mode (`jvp`, `jacfwd`, dual tensors).
+
+```
+torch.func.grad(lambda x: op(x=x, …).sum())(x)    # wrong
+```
+```
+torch.autograd.grad(op(x=x, …).sum(), x)          # right, where x.requires_grad
+```"""
+
+    @property
+    def title(self) -> str:
+        how = "in forward mode" if self.forwards else "inside a transform of `torch.func`"
+        return f"the scan `{self.scan}` is differentiated {how}"
+
+    @property
+    def help(self) -> str | None:
+        if self.forwards:
+            return "`scanlang.testing.reference` is plain torch, and differentiable in forward mode"
+        return "use `backward()` or `torch.autograd.grad`"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from scanlang.source import Span
 
 @dataclass(frozen=True)
 class UnknownName(Diagnostic):
-    """`kind` is what was looked for (`order`) in `owner`, `known` what there is, `library` a file that has the name."""
+    """`kind` is what was looked for (`order`) in `owner`, `known` what there is, `library` a file that has the name, `hint`
+    what it takes for it."""
 
     code: ClassVar[str] = "S101"
     kind: str
@@ -20,6 +21,7 @@ class UnknownName(Diagnostic):
     known: tuple[str, ...] = ()
     owner: str | None = None
     library: str | None = None
+    hint: str | None = None
     explanation: ClassVar[str] = """\
 A name was used that nothing here defines. Names are case-sensitive; orders, recurrences and scans of
 another file are known only after its `import`.
@@ -38,13 +40,15 @@ scan s(dim) { directions rows  recur selective(state = 1, rank = 4) }    # right
 
     @property
     def label(self) -> str:
-        near = None if self.library else closest(self.name, self.known)
+        near = None if self.library or self.hint else closest(self.name, self.known)
         return f"did you mean `{near}`?" if near else "not defined here"
 
     @property
     def help(self) -> str | None:
         if self.library:
             return f"`import {self.library}` brings in `{self.name}`"
+        if self.hint:
+            return self.hint
         return f"known here: {listed(self.known)}" if self.known else None
 
 

@@ -43,13 +43,14 @@ order f(t) = (t // w, t % w)    # right
 
 @dataclass(frozen=True)
 class WrongIndices(Diagnostic):
-    """`declared` is how it was declared (`h[n]`), `count` how many indices are written."""
+    """`declared` is how it was declared (`h[n]`), `count` how many indices are written, `instead` what to write."""
 
     code: ClassVar[str] = "S121"
     name: str
     declared: str
     count: int
     first: Span
+    instead: str | None = None
     explanation: ClassVar[str] = """\
 A name is used with as many indices as it was declared with.
 
@@ -67,6 +68,10 @@ y = sum(n: C[n] * h[n])    # right
     @property
     def label(self) -> str:
         return f"it was declared as `{self.declared}`"
+
+    @property
+    def help(self) -> str | None:
+        return f"write `{self.instead}`" if self.instead else None
 
     @property
     def related(self) -> tuple[Label, ...]:
@@ -214,8 +219,8 @@ class NoState(Diagnostic):
     code: ClassVar[str] = "S127"
     name: str
     explanation: ClassVar[str] = """\
-A recurrence carries at least one state from step to step: a name whose equation mentions the name itself, which is
-then its value at the step before.
+A recurrence carries something from step to step: a state, which is a name whose equation mentions the name itself, then its
+value at the step before, or what `prev` looks back at.
 
 ```
 h = x  y = h    # wrong
@@ -226,11 +231,11 @@ h = 0.9 * h + x  y = h    # right
 
     @property
     def title(self) -> str:
-        return f"recurrence `{self.name}` has no state"
+        return f"recurrence `{self.name}` carries nothing from step to step"
 
     @property
     def label(self) -> str:
-        return "no equation uses the old value of the name it defines"
+        return "no equation uses the old value of the name that it defines, or `prev`"
 
 
 @dataclass(frozen=True)
@@ -363,9 +368,9 @@ class BadInitial(Diagnostic):
     name: str
     reason: str
     explanation: ClassVar[str] = """\
-The initial value of a parameter is a finite number, computed from numbers, the parameter's own indices (0, 1, 2 ...)
-and the draws `uniform(low, high)`, `loguniform(low, high)` and `normal(mean, deviation)`, whose arguments are
-constants.
+The initial value of a parameter is a finite number, computed from numbers, the parameter's own indices (0, 1, 2 ...), the
+numbers `direction`, `unit` and `units`, and the draws `uniform(low, high)`, `loguniform(low, high)` and
+`normal(mean, deviation)`, whose arguments are constants.
 
 ```
 param A_log[n] = log(n)    # wrong: which is not finite at n = 0
@@ -385,8 +390,11 @@ param A_log[n] = log(n + 1)    # right
 
 @dataclass(frozen=True)
 class ReadoutIndexed(Diagnostic):
+    """`like_head` is the size whose index is the only one, where it is called nearly as the head is: `("heads", "p")`."""
+
     code: ClassVar[str] = "S141"
     text: str
+    like_head: tuple[str, str] | None = None
     explanation: ClassVar[str] = """\
 The last equation of a recurrence is its output: one value per channel and step, without an index.
 
@@ -407,6 +415,9 @@ h[n] = a[n] * h[n] + x  y = sum(n: h[n])    # right
 
     @property
     def help(self) -> str | None:
+        if self.like_head is not None:
+            size, index = self.like_head
+            return f"`head {index}` makes `{index}` the index of the channels of a head; `{size}` is a size like any other"
         return "sum over the index; the index of the channels of a head is declared by `head p`"
 
 

@@ -117,12 +117,13 @@ h[n] = A[n] * h[n] + B[n] * x    # right
 
 @dataclass(frozen=True)
 class GateReadsState(Diagnostic):
-    """The equation of `gate` reads the old value of `state`, whose update uses `gate`."""
+    """The equation of `gate` reads the old value of `state`, whose equation uses `gate`; `is_state`: and its own old value."""
 
     code: ClassVar[str] = "S163"
     gate: str
     state: str
     definition: Span
+    is_state: bool = True
     explanation: ClassVar[str] = """\
 A gate that reads the state it gates (LSTM, GRU, sLSTM) makes the update non-linear, so that steps can only be computed one
 after another and no gradient of a scan can be derived. Gates read inputs, parameters, and states declared above with updates
@@ -137,19 +138,20 @@ recurrence min_gru { input x, g  f = sigmoid(g)  h = f * h + (1 - f) * x  y = h 
 
     @property
     def title(self) -> str:
+        if not self.is_state:
+            return f"`{self.gate}` reads the old value of `{self.state}`, which is made of `{self.gate}`"
         return f"`{self.gate}` reads the state `{self.state}` that it updates"
 
     @property
     def label(self) -> str:
-        return f"the old value of `{self.state}`, outside its own update"
+        return f"the old value of `{self.state}`{', outside its own update' if self.is_state else ''}"
 
     @property
     def help(self) -> str | None:
-        return (
-            "a gate may read inputs, parameters and states declared above it (minGRU: the gate is projected from the input); "
-            f"a term linear in `{self.state}` belongs in the update of `{self.state}` itself"
-        )
+        allowed = "inputs, parameters and states declared above it (minGRU: the gate is projected from the input)"
+        linear = f"; a term linear in `{self.state}` belongs in the update of `{self.state}` itself" if self.is_state else ""
+        return f"a gate may read {allowed}{linear}"
 
     @property
     def related(self) -> tuple[Label, ...]:
-        return (Label(self.definition, f"`{self.state}` is updated here"),)
+        return (Label(self.definition, f"`{self.state}` is {'updated' if self.is_state else 'computed'} here"),)

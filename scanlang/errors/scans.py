@@ -60,10 +60,13 @@ scan s(dim) { directions raster  recur selective(state = 1, rank = 4) }    # rig
 
 @dataclass(frozen=True)
 class MissingSize(Diagnostic):
+    """`called` is how a caller in Python gives it, if one should have: `channels`."""
+
     code: ClassVar[str] = "S136"
     recurrence: str
     size: str
     declared: Span
+    called: str | None = None
     explanation: ClassVar[str] = """\
 A recurrence's sizes without a default are given where it is used.
 
@@ -80,7 +83,7 @@ recur selective(state = 1, rank = 4)    # right
 
     @property
     def label(self) -> str:
-        return f"`{self.size} = ...` is missing"
+        return f"`{self.called}=...` is missing" if self.called else f"`{self.size} = ...` is missing"
 
     @property
     def related(self) -> tuple[Label, ...]:

@@ -9,6 +9,7 @@
     log(sigmoid(x))  →  -softplus(-x)                exp(a) * exp(b), exp(a) / exp(b)  →  exp(a + b), exp(a - b)
     log(1 - sigmoid(x))  →  -softplus(x)             exp(log(a))  →  a, and exp(-log(a))  →  1 / a, for positive a
     log(exp(a) * b)  →  a + log(b)                   sqrt(a * a)  →  abs(a), and sqrt(exp(a))  →  exp(a / 2)
+    1 - sigmoid(x) * sigmoid(x)  →  (1 - sigmoid(x)) * (1 + sigmoid(x))
 
 Every rule is an identity of real numbers wherever its left side is defined, and its right side overflows only where the left
 one does: a finite result stays what it is up to rounding, and to what is smaller than any number of the type. So exponentials
@@ -160,6 +161,8 @@ class _Safe(_Tidy):
                 found = self.exp(argument)
             case "sqrt", (argument,):
                 found = self.sqrt(argument)
+            case "sub", (Constant(1.0), taken):
+                found = self.rest_of_square(taken)
         return super().apply(function, *arguments) if found is None else found
 
     def seen(self, value: Value) -> Value:
@@ -281,6 +284,17 @@ class _Safe(_Tidy):
             case Apply("mul", (left, right)) if left == right:
                 return Apply("abs", (left,))
         return None
+
+    def rest_of_square(self, value: Value) -> Value | None:
+        """1 - value, where the value is the square of a gate: 1 - gate is known to the last digit."""
+        match self.seen(value):
+            case Apply("mul", (gate, other)) if gate == other and self.is_sigmoid(gate):
+                return multiply(subtract(ONE, gate), add(ONE, gate))
+        return None
+
+    def is_sigmoid(self, value: Value) -> bool:
+        seen = self.seen(value)
+        return isinstance(seen, Apply) and seen.function == "sigmoid"
 
     def is_positive(self, value: Value) -> bool:
         match self.seen(value):

@@ -113,7 +113,8 @@ def apply(function: str, *arguments: Value) -> Value:
 
 # What each function is differentiated to: (arguments, result) -> the derivative with respect to each argument. Forms are
 # chosen to stay finite for large arguments: softplus differentiates to sigmoid, never to exp / (1 + exp). expm1 and log1p keep
-# their relative accuracy near 0, `logaddexp(a, b)` is log(exp(a) + exp(b)) without overflow.
+# their relative accuracy near 0, `logaddexp(a, b)` is log(exp(a) + exp(b)) without overflow. The slope of sqrt at 0 is 0: under
+# it is mostly what a gate leaves over, as in sqrt(1 - g * g), which is flat itself where it has vanished.
 Partials = Callable[[tuple[Value, ...], Value], tuple[Value, ...]]
 
 _ROOT_HALF, _ROOT_HALF_PI = Constant(0.5**0.5), Constant(0.3989422804014327)
@@ -156,7 +157,7 @@ DERIVATIVES: Mapping[str, Partials] = {
     "log": lambda a, r: (divide(ONE, a[0]),),
     "log1p": lambda a, r: (divide(ONE, add(ONE, a[0])),),
     "logaddexp": lambda a, r: (_first(a), subtract(ONE, _first(a))),
-    "sqrt": lambda a, r: (divide(Constant(0.5), r),),
+    "sqrt": lambda a, r: (where(_compare("eq", r, ZERO), ZERO, divide(Constant(0.5), r)),),
     "sigmoid": lambda a, r: (multiply(r, subtract(ONE, r)),),
     "silu": lambda a, r: (_silu_slope(a[0]),),
     "softplus": lambda a, r: (Apply("sigmoid", (a[0],)),),

@@ -105,6 +105,8 @@ def assert_matches_reference(
     name (`draw_states`), the scan starts from these; the states it ends with are compared too, and the gradients of both.
     """
     checked = program.checked.scans[program.scan_name(scan)].at_layer(layer)
+    if not tensors:
+        raise ValueError(f"the scan {checked.name} was given no tensors: `draw_inputs(op, (5, 7))` draws some")
     wide = any(tensor.dtype == torch.float64 for name, tensor in tensors.items() if name not in _parameters(checked))
     computing = torch.float64 if wide else torch.float32
     if layers is None:

@@ -47,6 +47,14 @@ def fewest_channels(op: CompiledScan, sizes: Mapping[str, int]) -> int:
     return math.lcm(*every, known.get(HEAD, 1)) * sum(op.graph.split or (1,))
 
 
+def _whole_units(op: CompiledScan, channels: int, sizes: Mapping[str, int]) -> Mapping[str, int]:
+    """`sizes`, with units and groups as the scan's defaults have them where so many channels are not made of those drawn."""
+    if channels % fewest_channels(op, sizes) == 0:
+        return sizes
+    groups = {operand.units for operand in op.graph.step.operands if operand.per == "group"}
+    return {label: size for label, size in op.usual.items() if label in {HEAD, *groups}} | dict(sizes)
+
+
 def shown_by(op: CompiledScan, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """What `draw_inputs` had been told of batch, channels and sizes, read off what it made: for `draw_states`."""
     step, sizes = op.graph.step, dict(op.signature.fixed)
@@ -70,7 +78,7 @@ def argument_shapes(op: CompiledScan, grid: Grid, batch: int, channels: int, siz
     """The shape of every argument of a scan, orders given at run time apart."""
     fewest = fewest_channels(op, sizes)
     if channels % fewest:
-        raise ValueError(f"{channels} channels are not a multiple of {fewest}")
+        raise ValueError(f"{channels} channels are not a multiple of {fewest}, what whole units and groups of them come to")
     return _Shapes(op.graph, grid, batch, channels, _sizes(op, sizes)).all()
 
 
@@ -177,13 +185,14 @@ def draw_inputs(
     >>> y = op(**draw_inputs(op, (5, 7), batch=2, channels=3, seed=1))
 
     There are `channels` of them, or three times the fewest there can be. `sizes` gives sizes that the program leaves open
-    (`{"rank": 2}`, `{"head": 4}` for the channels of a unit); `dtype` may be per name; without `contiguous`, every
-    tensor is a strided view into a larger one with its dimensions stored in another order. Orders given at run time are
-    permutations at random, one for each image. What a merge calls is not among them: see `draw_layers`.
+    (`{"rank": 2}`, `{"head": 4}` for the channels of a unit; units are the scan's own where `channels` do not make others);
+    `dtype` may be per name; without `contiguous`, every tensor is a strided view into a larger one with its dimensions stored
+    in another order. Orders given at run time are permutations at random, one for each image. What a merge calls is not among
+    them: see `draw_layers`.
     """
     generator = torch.Generator().manual_seed(seed)
     channels = 3 * fewest_channels(op, sizes or {}) if channels is None else channels
-    shapes = argument_shapes(op, grid, batch, channels, sizes or {})
+    shapes = argument_shapes(op, grid, batch, channels, _whole_units(op, channels, sizes or {}))
     made = {}
     for name, shape in shapes.items():
         value = torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low) + low
@@ -217,7 +226,7 @@ def draw_states(
     """
     generator = torch.Generator().manual_seed(seed)
     channels = 3 * fewest_channels(op, sizes or {}) if channels is None else channels
-    shapes = state_shapes(op, batch, channels, sizes or {})
+    shapes = state_shapes(op, batch, channels, _whole_units(op, channels, sizes or {}))
     drawn = {name: torch.rand(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
     return {name: (value * (high - low) + low).to(dtype).to(device) for name, value in drawn.items()}
 

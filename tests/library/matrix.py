@@ -26,8 +26,8 @@ STRIDE = 29
 SIZES = {"state": 2, "rank": 2, "head": 2, "group": 2}
 CELLS = {1: (14,), 2: (4, 5), 3: (2, 3, 4), 4: (2, 2, 2, 3)}
 """A grid for every number of axes: enough cells for Mamba-R's registers."""
-NOT_ALONE = {"directional"}
-"""Recurrences that ask for labels of moves."""
+NOT_ALONE = {"directional", "vim_selective"}
+"""One that asks for labels of moves, and `selective` with other initial values."""
 
 
 @dataclass(frozen=True)

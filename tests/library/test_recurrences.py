@@ -127,6 +127,20 @@ def test_nothing_overflows(recurrence: Recurrence, largest: bool) -> None:
         assert gradient.isfinite().all(), name
 
 
+def test_mlstm_of_no_query_is_nothing() -> None:
+    """q = 0 where exp(-m) has no float32: what y is divided by is 0."""
+    op = scanlang.compile(program("mlstm"), "mlstm2d")
+    given = draw_inputs(op, (3, 4), channels=8, sizes={"state": 2, "head": 4})
+    given["i"].fill_(120.0)
+    given["q"][:, 1] = 0
+    leaves = {name: tensor.requires_grad_() for name, tensor in given.items()}
+    y = op(**leaves)
+    assert not y[:, 1].any()
+    assert y[:, 0].all()
+    for name, gradient in zip(leaves, torch.autograd.grad(y.sum(), list(leaves.values())), strict=True):
+        assert gradient.isfinite().all(), name
+
+
 # Initial values.
 
 
