@@ -84,6 +84,15 @@ def check_axes(error: ScanError) -> None:
             raise click.UsageError(f"--size {written(each.size)}: {grid}; {written(GRIDS[len(each.axes)])} would do")
 
 
+def as_options(error: ScanError) -> Iterable[Diagnostic]:
+    """The findings as one who types a command reads them."""
+    from dataclasses import replace
+
+    from scanlang.errors import ScanNotChosen
+
+    return [replace(each, option="--scan") if isinstance(each, ScanNotChosen) else each for each in error.diagnostics]
+
+
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
     """What a command raises, as a message and an exit code."""
 
@@ -95,7 +104,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             command(*arguments, **options)
         except ScanError as error:
             check_axes(error)
-            show_findings(error.diagnostics, err=True)
+            show_findings(as_options(error), err=True)
             raise SystemExit(FINDINGS) from None
         except BrokenPipeError:
             raise
@@ -418,6 +427,47 @@ def compile_command(
     Path(output).mkdir(parents=True, exist_ok=True)
     for name, content in made.items():
         click.echo(f"wrote {click.format_filename(write_atomically(Path(output) / name, content))}")
+
+
+@main.command("count")
+@click.argument("program", metavar="FILE|NETWORK")
+@click.argument("backbone", required=False)
+@click.option(
+    "--size", metavar="HxW", callback=parse_size, help="The size of the image.  [default: what it is made for, or 224x224]"
+)
+@click.option(
+    "--rule", metavar="RULE", help="How to count: macs, vmamba or vim.  [default: as published, macs of other backbones]"
+)
+@click.option("--set", "settings", metavar="FORMAL=VALUE", multiple=True, help="A value for a formal: dim=96, core=bidi.")
+@click.option("--format", "output", type=click.Choice(["full", "json"]), default="full", show_default=True)
+@guarded
+def count_command(
+    program: str,
+    backbone: str | None,
+    size: tuple[int, ...] | None,
+    rule: str | None,
+    settings: tuple[str, ...],
+    output: str,
+) -> None:
+    """Count a backbone's parameters and operations.
+
+    Of a file or program of the library and one of its backbones, or of a published network by its name:
+
+    \b
+    scanlang count vmamba_tiny_s1l8
+    scanlang count mine.scan tiny --size 256x320 --set dim=64
+    """
+    from scanlang.cli_count import as_json, counted, lines_of, parse_settings
+    from scanlang.networks.rules import RULES
+
+    if rule is not None and rule not in RULES:
+        raise click.UsageError(f"--rule: there is no rule {rule} ({', '.join(RULES)})")
+    result = counted(program, backbone, size, rule, parse_settings(settings))
+    if output == "json":
+        click.echo(json.dumps(as_json(result), indent=2))
+        return
+    for line in lines_of(result):
+        click.echo(line)
 
 
 @main.command()

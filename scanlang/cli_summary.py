@@ -1,7 +1,7 @@
 """What `scanlang check` says of a program without findings, on one line. In: a verified program; out: the line.
 
 Of scans it says what their directions do not show at a glance: several layers, tokens, orders that come with the call, cells
-that are left out or visited again, a merge in two passes.
+that are left out or visited again, a merge in two passes. Blocks and backbones are counted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from scanlang.check.expressions import parts
-from scanlang.check.program import CheckedScan
+from scanlang.check.program import CheckedProgram, CheckedScan
 from scanlang.diagnostics import ScanError
 from scanlang.syntax.nodes import CellMean, Expr
 
@@ -31,7 +31,20 @@ def summary(program: VerifiedProgram) -> str:
         if found:
             scans.setdefault(found, []).append(name)
     told = [f"scan{'' if len(names) == 1 else 's'} {', '.join(names)}: {found}" for found, names in scans.items()]
-    return "; ".join([program.summary(), *told])
+    return "; ".join([program.summary(), *told, *networks(program.mapped.checked)])
+
+
+def networks(program: CheckedProgram) -> Iterator[str]:
+    """`2 blocks, 3 backbones`, and which of these are followed with no numbers."""
+    counts = {"block": len(program.blocks), "backbone": len(program.backbones)}
+    shown = [f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count]
+    if shown:
+        yield ", ".join(shown)
+    for backbone in program.backbones.values():
+        left = [formal.name for formal in backbone.formals if formal.default is None]
+        if left:
+            without = "has no default" if len(left) == 1 else "have no defaults"
+            yield f"backbone {backbone.name}: channels not followed, {', '.join(left)} {without}"
 
 
 def traits(scan: CheckedScan, layers: tuple[Traversal, ...]) -> Iterator[str]:

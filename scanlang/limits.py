@@ -12,6 +12,9 @@ class Limits:
     `orders` counts the orders that one order is made of, `visits` its steps for each cell, `table_cells` the cells of all
     tables of a program, `layers` the choices of directions and `uses` the used layers of a scan. `unrolled` counts the
     operations of a step, `unrolled_matrix` those of one that also has a form for matrix products.
+    `block_depth` counts blocks inside each other, `network_layers` the layers of a block or backbone with all in them,
+    `file_layers` those of all in a file, `network_work` the operations of the numbers of one, `number_bits` the bits of one
+    number.
     """
 
     text: int = 1_000_000
@@ -32,6 +35,12 @@ class Limits:
     layers: int = 64
     conv_width: int = 16
     uses: int = 16
+    block_depth: int = 32
+    repeats: int = 1024
+    network_layers: int = 4096
+    file_layers: int = 2**16
+    network_work: int = 2**18
+    number_bits: int = 4096
 
 
 LIMITS = Limits()

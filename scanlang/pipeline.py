@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scanlang.check import Importer, check
+from scanlang.check.network_parts import scans_in
 from scanlang.check.program import CheckedProgram, CheckedScan
-from scanlang.library import program_source
+from scanlang.library import names_library_program, program_source
 from scanlang.maps.lower import MappedProgram, lower_to_maps
 from scanlang.maps.verify import VerifiedProgram, verify_maps
 from scanlang.source import Source
@@ -40,23 +41,36 @@ if TYPE_CHECKING:
 Sizes = Iterable[tuple[int, ...]] | None
 
 
-def check_text(source: Source, root: str | PathLike[str] | None = None, sizes: Sizes = None) -> VerifiedProgram:
+def check_text(
+    source: Source, root: str | PathLike[str] | None = None, sizes: Sizes = None, numbers: bool = True
+) -> VerifiedProgram:
     """The front end: text to verified orders. `root` is the folder of imports; without it only the library is there.
 
-    Orders without a proof are checked at `sizes` (the length of every axis), or at the usual ones.
+    Orders without a proof are checked at `sizes` (the length of every axis), or at the usual ones. `numbers`: backbones are
+    followed with the numbers of their defaults, which takes longer than all else.
     """
     importer = Importer() if root is None else Importer(Path(root) / Path(source.name).name)
     tree = parse_text(source)  #                                          S0xx  syntax
     program: SyntaxProgram = build_syntax(tree, source)  #                S0xx
-    checked: CheckedProgram = check(program, source, importer)  #         S1xx  names, arity, axes, linearity
+    checked: CheckedProgram = check(program, source, importer, numbers)  #  S1xx, S3xx  names, arity, axes, linearity, blocks
     mapped: MappedProgram = lower_to_maps(checked)
-    return verify_maps(mapped, tuple(sizes) if sizes else None)  #        S2xx  not a bijection, out of the grid
+    grids = tuple(sizes) if sizes else None
+    verified = verify_maps(mapped, grids)  #                              S2xx  not a bijection, out of the grid
+    for scan in scans_in((*checked.blocks.values(), *checked.backbones.values())):
+        if checked.scans.get(scan.name) is not scan:
+            verify_scan(scan, checked.axes, grids)
+    return verified
+
+
+def verify_scan(scan: CheckedScan, axes: tuple[str, ...], sizes: tuple[tuple[int, ...], ...] | None = None) -> VerifiedProgram:
+    """A program of one scan, such as a block of an imported file brings along."""
+    return verify_maps(lower_to_maps(CheckedProgram(axes, {}, {}, {scan.name: scan})), sizes)
 
 
 def read_program(path: str | PathLike[str], sizes: Sizes = None) -> tuple[Source, VerifiedProgram]:
     """The front end from a file or a program of the library (`std.vmamba`); raises OSError if it cannot be read."""
     source, folder = program_source(path)
-    return source, check_text(source, folder, sizes)
+    return source, check_text(source, folder, sizes, numbers=not names_library_program(path))
 
 
 def written_graph(program: VerifiedProgram, scan: str, layer: int = 0) -> ScanGraph:
@@ -69,17 +83,28 @@ def written_graph(program: VerifiedProgram, scan: str, layer: int = 0) -> ScanGr
 def operator_graph(program: VerifiedProgram, scan: str, layer: int = 0) -> ScanGraph:
     """A scan as the fused operator computes it: projections, and a convolution along an order of its own, are left to passes
     before; convolution in a direction's time, restarts and the weights of the merge are equations of its step."""
+    return operator_graph_of(*_layer(program, scan, layer))
+
+
+def operator_graph_of(scan: CheckedScan, traversal: Traversal) -> ScanGraph:
+    """The same of one layer of a scan, and what it visits."""
+    from scanlang.graph.build import build_graph
     from scanlang.graph.passes import cut, fuse, rewrite
 
-    return fuse(cut(rewrite(written_graph(program, scan, layer))))
+    return fuse(cut(rewrite(build_graph(scan, traversal))))
 
 
 def conv_graph(program: VerifiedProgram, scan: str, layer: int = 0) -> ScanGraph:
     """The convolution of a scan alone, as a fused operator: the pass before, for what wants the first input convolved."""
+    return conv_graph_of(*_layer(program, scan, layer))
+
+
+def conv_graph_of(scan: CheckedScan, traversal: Traversal) -> ScanGraph:
+    """The same of one layer of a scan, and what it visits."""
     from scanlang.graph.build import build_conv_graph
     from scanlang.graph.passes import fuse, rewrite
 
-    return fuse(rewrite(build_conv_graph(*_layer(program, scan, layer))))
+    return fuse(rewrite(build_conv_graph(scan, traversal)))
 
 
 def _layer(program: VerifiedProgram, scan: str, layer: int) -> tuple[CheckedScan, Traversal]:

@@ -7,14 +7,14 @@ from functools import cached_property
 from os import PathLike
 from types import MappingProxyType
 
-from scanlang.check.program import CheckedProgram, CheckedScan
+from scanlang.check.program import CheckedBackbone, CheckedBlock, CheckedProgram, CheckedScan
 from scanlang.diagnostics import ScanError
 from scanlang.errors import NoSuchLayer, ScanNotChosen
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.maps.order import Order
 from scanlang.maps.traversal import Traversal
 from scanlang.maps.verify import VerifiedProgram
-from scanlang.pipeline import check_text, operator_graph, read_program, written_graph
+from scanlang.pipeline import check_text, operator_graph, read_program, verify_scan, written_graph
 from scanlang.source import Source, Span
 from scanlang.syntax.text import make_source
 
@@ -47,6 +47,25 @@ class Program:
     @cached_property
     def scans(self) -> Mapping[str, CheckedScan]:
         return MappingProxyType(dict(self.checked.scans))
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The names of the grid's axes, the slowest of the raster first."""
+        return self.checked.axes
+
+    @cached_property
+    def blocks(self) -> Mapping[str, CheckedBlock]:
+        """Blocks of this file and of those it imports, by name; each brings the scans that it calls."""
+        return MappingProxyType(dict(self.checked.blocks))
+
+    @cached_property
+    def backbones(self) -> Mapping[str, CheckedBackbone]:
+        return MappingProxyType(dict(self.checked.backbones))
+
+    @classmethod
+    def of_scan(cls, scan: CheckedScan, axes: tuple[str, ...]) -> Program:
+        """A program with this scan alone, such as one that a block of another file brings along."""
+        return cls(scan.span.source, verify_scan(scan, axes))
 
     def directions(self, scan: str | None = None, layer: int = 0) -> tuple[Order, ...]:
         """The orders of a scan's directions; they may depend on the layer where the scan says `layers`."""
@@ -87,8 +106,10 @@ class Program:
         return operator_graph(self.verified, name, self._layer(name, layer))
 
     def __repr__(self) -> str:
-        orders, scans = ", ".join(self.orders), ", ".join(self.scans)
-        return f"<Program {self.source.name}: orders {orders or 'none'}; scans {scans or 'none'}>"
+        parts = [f"orders {', '.join(self.orders) or 'none'}", f"scans {', '.join(self.scans) or 'none'}"]
+        parts += [f"blocks {', '.join(self.blocks)}"] if self.blocks else []
+        parts += [f"backbones {', '.join(self.backbones)}"] if self.backbones else []
+        return f"<Program {self.source.name}: {'; '.join(parts)}>"
 
 
 def load(path: str | PathLike[str], sizes: Iterable[tuple[int, ...]] | None = None) -> Program:

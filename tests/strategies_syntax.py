@@ -14,6 +14,7 @@ KEYWORDS = (
     *("input", "walk", "order", "scan", "merge", "share", "by", "from", "mod", "sum", "bias", "nothing", "grid"),
     *("every", "at", "middle", "layers", "global", "conv", "along", "writes", "use", "uncovered", "mean", "cells"),
     *("per", "unit", "units", "scale", "head", "prev"),
+    *("block", "backbone", "feature", "features", "forward", "let", "in"),
 )
 
 plain_names = st.sampled_from(("a", "b", "c1", "x_y", "dt", "A_log", "h", "w", "t", "_"))
@@ -120,7 +121,31 @@ clauses = (
     | node(nodes.Merge, st.sampled_from(("sum", "mean", "max", "concat", "weighted")) | expressions)
 )
 
+
+def _larger_in_block(smaller: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Calls have keywords, and more is taken over all cells than a mean; nothing is compared."""
+    operators = st.sampled_from(("+", "-", "*", "/", "//", "%"))
+    functions = plain_names | st.sampled_from(("linear", "scan", "layers", "where", "cells", "max", "in"))
+    return (
+        node(nodes.Binary, operators, smaller, smaller)
+        | node(nodes.Negative, smaller)
+        | node(nodes.Call, functions, several(smaller), several(node(nodes.Actual, names, smaller), most=2))
+        | node(nodes.CellMean, smaller, st.sampled_from(("mean", "max", "softmax")))
+    )
+
+
+in_blocks = st.recursive(numbers | node(nodes.Name, names.filter(lambda name: name != "let")), _larger_in_block, max_leaves=8)
+network_formals = several(
+    node(nodes.NetworkFormal, names.filter(lambda name: name not in ("scan", "block")), st.just("number"), optional(in_blocks))
+    | node(nodes.NetworkFormal, names, st.sampled_from(("scan", "block")), optional(in_blocks))
+)
+features = st.sampled_from(("", "feature", "features"))
+
 span = {"name_span": st.just(NOWHERE)}
+assignments = node(nodes.Assignment, names, in_blocks, **span)
+links = node(nodes.Assignment, names, in_blocks, features, **span)
+bodies = st.recursive(in_blocks, lambda smaller: node(nodes.Let, several(bare_names, 1), in_blocks, smaller), max_leaves=3)
+forwards = node(nodes.Forward, several(bare_names, 1), bodies)
 formula_spans = {**span, "parameter_span": st.just(NOWHERE), "cell_span": st.just(NOWHERE)}
 library_paths = st.lists(plain_names, min_size=1, max_size=3).map(".".join)
 items = (
@@ -131,5 +156,8 @@ items = (
     | node(nodes.FormulaDefinition, names, names, several(expressions, 1), **formula_spans)
     | node(nodes.RecurrenceDefinition, names, formals, several(declarations | equations), **span)
     | node(nodes.ScanDefinition, names, formals, several(clauses), **span)
+    | node(nodes.BlockDefinition, names, network_formals, several(assignments), forwards, **span)
+    | node(nodes.BackboneDefinition, names, network_formals, several(links), st.none(), **span)
+    | node(nodes.BackboneDefinition, names, st.just(()), several(links), bare_names, **span)
 )
 programs = node(nodes.Program, several(items, most=4))

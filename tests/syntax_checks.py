@@ -27,6 +27,21 @@ order twice   = reset(concat(rows, interleave(rows, rotate(tiles, 90))), every h
 order tokens  = insert(rows, cls at middle, reg at every 16, line_end at every w, a at head, b at tail, c at 7, d at spread 3)
 order back    = reverse(rows)
 
+block vss(dim, ratio = 2, scan core = cross, block norm = layer_norm) {
+  inner = ceil(dim * ratio / 8) * 8
+  fc    = linear(dim, 2 * inner, bias = false, weight = truncated_normal(0.02))
+  op    = core(inner, state = 1)
+  forward x, z =
+    let u, v = split(fc(x), 2) in let w = op(u) / mean(cells: v) in softmax(cells: w) - norm(z)
+}
+backbone small(in_chans = 3, dim = 96) {
+  stem            = conv2d(in_chans, dim, 4)
+  feature stage   = vss(dim, core = cross) * 2
+  features layers = vss(dim, drop = ramp(0.1)) * (dim // 48)
+}
+backbone large from small { dim = 192 }
+backbone same from small
+
 recurrence selective(state n = 16, rank r) {
   input  x
   shared low[r], B[n], C[n]

@@ -392,7 +392,8 @@ def test_list_has_a_line_for_every_program() -> None:
 
 def test_list_with_words_shows_scans() -> None:
     lines = run("list", "Fractal").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == ["program", "std.fractal", "fractalmamba:", "pointmamba:"]
+    shown = ["program", "std.fractal", "fractalmamba:", "pointmamba:", "pointmamba_serialised:"]
+    assert [line.split()[0] for line in lines] == shown
     assert lines[3] == "    pointmamba: concat(hilbert, transpose(hilbert))"
     assert run("list", "vim_alternating").stdout.splitlines()[-1] == "    vim_alternating, 2 layers: middle; reverse(middle)"
     assert "std.selective" not in run("list", "hilbert").stdout
@@ -485,3 +486,23 @@ def test_text_is_printed_where_no_folder_is_given(folder: Path) -> None:
     assert (folder / "out" / "cross.adjoint.tex").read_text() == latex.output
     assert "needs --emit adjoint" in run("compile", "good.scan", "-o", "out", "--format", "latex").output
     assert "-o out" in run("compile", "good.scan").output
+
+
+def test_what_is_made_of_a_whole_program_needs_no_scan(folder: Path) -> None:
+    (folder / "orders.scan").write_text("grid h, w\norder down = walk w, h\norder round = spiral\n")
+    maps = run("compile", "orders.scan", "--emit", "maps")
+    assert maps.exit_code == 0
+    assert maps.output.startswith("order down    # proved for every size")
+    assert "\norder round    # " in maps.output
+    assert run("compile", "orders.scan", "--emit", "syntax", "--emit", "maps", "-o", "out").exit_code == 0
+    assert {path.name for path in (folder / "out").iterdir()} == {"orders.syntax.txt", "orders.maps.txt"}
+    assert "the program has no scan" in run("compile", "orders.scan", "--emit", "graph").output
+
+
+def test_a_choice_of_scans_is_an_option_here(folder: Path) -> None:
+    clauses = "directions raster recur selective_one(rank = 1) project low, B, C from x"
+    scans = (f"scan {name}(dim) {{ {clauses} }}" for name in "ab")
+    (folder / "two.scan").write_text("\n".join(("import std.selective_one", *scans)))
+    result = run("compile", "two.scan", "--emit", "graph")
+    assert result.exit_code == 1
+    assert "say which: `--scan` one of `selective_one2d`, `a` and `b`" in result.output

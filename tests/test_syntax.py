@@ -63,7 +63,8 @@ def test_grammar_is_strict_and_every_terminal_is_named() -> None:
 def test_whole_program() -> None:
     kinds = [type(item).__name__ for item in parsed(WHOLE).items]
     orders = ["OrderDefinition"] * 3 + ["FormulaDefinition"] + ["OrderDefinition"] * 9
-    assert kinds == ["Grid", "Import", "Import", *orders, *["RecurrenceDefinition"] * 2, *["ScanDefinition"] * 2]
+    networks = ["BlockDefinition", *["BackboneDefinition"] * 3]
+    assert kinds == ["Grid", "Import", "Import", *orders, *networks, *["RecurrenceDefinition"] * 2, *["ScanDefinition"] * 2]
 
 
 def test_line_ends_mean_nothing() -> None:
@@ -96,7 +97,7 @@ def test_every_span_is_the_text_of_its_node() -> None:
     assert scan.clauses[3].span.text == "project    low, B from x bias"
     assert scan.span.text.startswith("scan cross(")
     assert scan.span.text.endswith("}")
-    assert (scan.span.line, scan.span.column) == (38, 1)
+    assert (scan.span.line, scan.span.column) == (53, 1)
     assert isinstance(layered, nodes.ScanDefinition)
     assert [clause.span.text.split()[0] for clause in layered.clauses] == [
         *("input", "layers", "channels", "recur", "conv", "operands", "back", "label", "share", "use", "use", "uncovered"),
@@ -335,9 +336,11 @@ def test_names_of_a_definition_without_formals() -> None:
         ("order x = walk h by 2147483648", "S007", 1, 21, "2147483647"),
         ("order x = walk h by " + "9" * 5000, "S007", 1, 21, "2147483647"),
         ("recurrence r() { param p = 1e999 }", "S007", 1, 28, "infinite"),
-        ("backbone vim { }", "S008", 1, 1, "not in this version of the language: `backbone`"),
+        ("exp order x = raster", "S001", 1, 1, "`block`, `backbone` or the end of the program"),
+        ("block b() { forward x = f(a = 1, x) }", "S015", 1, 34, "has no name"),
+        ("recurrence r() { y = f(a = 1) }", "S014", 1, 24, "`f` takes no keywords"),
         ("scan s() { schedule { } }", "S008", 1, 12, "leave it out"),
-        ("recurrence r() { let a = 3 }", "S008", 1, 18, "`let`"),
+        ("recurrence r() { let a = 3 }", "S001", 1, 22, "every equation names a value"),
         ("scan s() { merge y[0] < y[1] }", "S009", 1, 23, "`<`"),
         ("recurrence r() { y = where(x, a < b, c) }", "S009", 1, 33, "`<`"),
         ("recurrence r() { y = where(1 + (a < b), a, c) }", "S009", 1, 35, "`<`"),

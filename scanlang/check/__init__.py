@@ -1,4 +1,4 @@
-"""Names, arity, axes and the linearity of recurrences: a syntax tree becomes a checked program.
+"""Names, arity, axes, the linearity of recurrences, the numbers of backbones: a syntax tree becomes a checked program.
 
 `check` collects every finding of the program and its imports and raises them together.
 """
@@ -19,19 +19,25 @@ __all__ = ["Importer", "check"]
 Thing = TypeVar("Thing")
 
 
-def check(program: Program, source: Source, importer: Importer | None = None) -> CheckedProgram:
+def check(program: Program, source: Source, importer: Importer | None = None, numbers: bool = True) -> CheckedProgram:
     """`check(build_syntax(parse_text(source), source), source, Importer(Path("cross.scan")))`.
 
-    Without an importer the program is text that lies nowhere: it can import the library only.
+    Without an importer the program is text that lies nowhere: it can import the library only. `numbers`: those of backbones are
+    computed.
     """
     reporter = Reporter()
-    scope, imported = FileChecker(reporter).check(program, (importer or Importer()).place(source))
+    checker, place = FileChecker(reporter), (importer or Importer()).place(source)
+    scope, imported = checker.check(program, place)
     reporter.check()
     return CheckedProgram(
         axes=scope.axes,
         orders=complete({**imported.orders, **scope.orders}),
         recurrences=complete({**imported.recurrences, **scope.recurrences}),
         scans=complete({**imported.scans, **scope.scans}),
+        blocks=complete({**imported.blocks, **scope.blocks}),
+        backbones=complete({**imported.backbones, **scope.backbones}),
+        files=checker.files(place.folder),
+        tables=checker.arrays(place.folder),
     )
 
 

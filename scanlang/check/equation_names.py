@@ -12,7 +12,7 @@ from functools import cached_property
 from scanlang.check.expressions import PREV, mentions, names_in, parts
 from scanlang.check.findings import Findings
 from scanlang.check.linearity import written
-from scanlang.check.offsets import refuse_old_value
+from scanlang.check.offsets import refuse_old_value, refuse_step
 from scanlang.check.program import LABEL, Per
 from scanlang.diagnostics import Diagnostic
 from scanlang.errors import (
@@ -51,7 +51,8 @@ class Declared:
 
 @dataclass
 class EquationNames:
-    """`table` grows from equation to equation, `equations` has all of them; `head` is the index of the head.
+    """`table` grows from equation to equation, `equations` has all of them; `head` is the index of the head, `sizes` are those
+    without an index.
 
     `current` is the equation that is checked, `own` its name if it is a state. Of an equation in `refused` enough was said.
     """
@@ -62,6 +63,7 @@ class EquationNames:
     equations: dict[str, Equation]
     has_labels: bool
     table: dict[str, Declared] = field(default_factory=dict)
+    sizes: frozenset[str] = frozenset()
     current: Equation | None = None
     own: str = ""
     unbound: set[str] = field(default_factory=set)
@@ -87,12 +89,33 @@ class EquationNames:
         heads = len(name.indices) - len(indices)
         has_head = self.head is not None and declared.per == "channel"
         if len(indices) != len(declared.indices) or heads != has_head:
-            self.findings.report(WrongIndices(name.span, name.name, declared.written, len(name.indices), declared.span))
+            self.report_count(name, declared, bound)
             return
         if has_head and self.head not in bound:
             self.report_channel(name)
         for index, expected in zip(indices, declared.indices, strict=True):
             self.check_index(name, index, expected, bound)
+
+    def report_count(self, name: Name, declared: Declared, bound: frozenset[str]) -> None:
+        """Too many indices or too few: those of the declaration where they have values here, or a step by its number."""
+        offset = refuse_step(name, frozenset(self.known_indices))
+        if offset is not None:
+            self.findings.report(offset)
+            return
+        wanted = (*declared.indices, *((self.head,) if self.head is not None and declared.per == "channel" else ()))
+        given = {index.name for index in name.indices if isinstance(index, Name)}
+        instead = declared.written if len(given) == len(name.indices) and given < set(wanted) <= bound else None
+        count = len(name.indices)
+        self.findings.report(WrongIndices(name.span, name.name, declared.written, count, declared.span, instead))
+
+    def report_unknown_index(self, index: str, span: Span) -> None:
+        """With what it takes to be one, where it is the name of a size."""
+        hint = None
+        if index in self.sizes:
+            hint = (
+                f"`{index}` is a size without an index: `head {index}` gives the channels of a head one, `size {index}` others"
+            )
+        self.findings.unknown("index", index, self.known_indices, span, hint=hint)
 
     def is_head(self, index: Expr) -> bool:
         return self.head is not None and isinstance(index, Name) and not index.indices and index.name == self.head
@@ -131,7 +154,8 @@ class EquationNames:
             return UsedBeforeDefined(name.span, name.name, definition.span)
         if current.name == self.own and not in_call:
             return MatrixTransition(name.span, name.name, self.own, definition.span)
-        return GateReadsState(name.span, current.name, name.name, definition.span)
+        is_state = mentions(definition.value, name.name)
+        return GateReadsState(name.span, current.name, name.name, definition.span, is_state)
 
     def uses(self, equation: Equation, name: str) -> bool:
         """Whether the equation needs the value of `name`, itself or by what it reads."""
@@ -159,7 +183,7 @@ class EquationNames:
         elif LABEL in (index.name, expected) and self.has_labels:
             self.check_label(name, index, expected)
         elif index.name not in self.indices:
-            self.findings.unknown("index", index.name, self.known_indices, index.span)
+            self.report_unknown_index(index.name, index.span)
         elif index.name not in bound:
             self.report_unbound(index)
         elif index.name != expected and name.name != self.own:
@@ -188,7 +212,7 @@ class EquationNames:
         elif node.index == self.head:
             self.findings.report(HeadMisused(node.span, node.index, "cannot be summed over", OTHER_CHANNELS))
         elif node.index not in self.indices:
-            self.findings.unknown("index", node.index, self.known_indices, node.span)
+            self.report_unknown_index(node.index, node.span)
         elif node.index in bound and self.own and mentions(node.body, self.own):
             assert self.current is not None
             state = written(self.own, self.current.indices)

@@ -66,8 +66,9 @@ SIZE = Dialect(
 )
 INITIAL = Dialect(
     place="an initial value",
-    operators=frozenset({"+", "-", "*", "/"}),
+    operators=RECURRENCE.operators,
     functions=MATHEMATICS
+    | WHERE
     | {
         "inv_softplus": ("value",),
         "uniform": ("low", "high"),

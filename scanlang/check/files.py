@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scanlang.check import imports
+from scanlang.check.backbones import BackboneResolver
+from scanlang.check.blocks import BlockResolver
 from scanlang.check.findings import Findings
+from scanlang.check.network_numbers import check_numbers
+from scanlang.check.network_parts import scans_in
 from scanlang.check.order_calls import WINDOW
 from scanlang.check.orders import OrderResolver
-from scanlang.check.program import CheckedOrder, CheckedRecurrence, CheckedScan
+from scanlang.check.program import CheckedBackbone, CheckedBlock, CheckedOrder, CheckedRecurrence, CheckedScan
 from scanlang.check.recurrences import check_recurrence
 from scanlang.check.scans import ScanChecker
 from scanlang.check.tables import Contents, Tables
@@ -24,6 +32,8 @@ from scanlang.limits import LIMITS
 from scanlang.source import Span
 from scanlang.syntax.nodes import (
     Along,
+    BackboneDefinition,
+    BlockDefinition,
     Clause,
     Conv,
     Directions,
@@ -44,8 +54,9 @@ from scanlang.syntax.nodes import (
     Writes,
 )
 
-Definition = OrderDefinition | FormulaDefinition | RecurrenceDefinition | ScanDefinition
+Definition = OrderDefinition | FormulaDefinition | RecurrenceDefinition | ScanDefinition | BlockDefinition | BackboneDefinition
 UNNAMED = ("h", "w")
+CALLED = "scan or block"
 Thing = TypeVar("Thing")
 
 
@@ -58,16 +69,20 @@ class FileScope:
     recurrences: Mapping[str, CheckedRecurrence | None]
     scans: Mapping[str, CheckedScan | None]
     has_grid: bool
+    blocks: Mapping[str, CheckedBlock | None] = field(default_factory=dict)
+    backbones: Mapping[str, CheckedBackbone | None] = field(default_factory=dict)
 
     @property
     def on_grid(self) -> bool:
         """Something in it has the axes of its grid, which was found right."""
-        return bool(self.axes and (self.orders or self.scans))
+        networks = (network for network in (*self.blocks.values(), *self.backbones.values()) if network is not None)
+        return bool(self.axes and (self.orders or self.scans or scans_in(networks)))
 
 
 @dataclass
 class Imported:
-    """The names that a file's imports bring in; `complete` is False if one of them could not be read.
+    """The names that a file's imports bring in; `complete` is False if one of them could not be read. `called` are scans and
+    blocks, the later of one name.
 
     `axes` are those of the first file with a grid, for a file that has none.
     """
@@ -75,18 +90,24 @@ class Imported:
     orders: dict[str, CheckedOrder | None] = field(default_factory=dict)
     recurrences: dict[str, CheckedRecurrence | None] = field(default_factory=dict)
     scans: dict[str, CheckedScan | None] = field(default_factory=dict)
+    blocks: dict[str, CheckedBlock | None] = field(default_factory=dict)
+    backbones: dict[str, CheckedBackbone | None] = field(default_factory=dict)
+    called: dict[str, CheckedScan | CheckedBlock | None] = field(default_factory=dict)
     complete: bool = True
     axes: tuple[str, ...] | None = None
 
 
 @dataclass
 class FileChecker:
-    """Checks files and what they import, each file once."""
+    """Checks files and what they import, each file once. `names` are the places that imports name, `texts` what lies there."""
 
     reporter: Reporter
     tables: Contents = field(default_factory=Contents)
+    names: dict[Path, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
     scopes: dict[str, FileScope | None] = field(default_factory=dict)
     chain: list[imports.Place] = field(default_factory=list)
+    numbers: bool = True
 
     def check(self, program: Program, place: imports.Place) -> tuple[FileScope, Imported]:
         """The file's own definitions, and what its imports bring in."""
@@ -115,7 +136,32 @@ class FileChecker:
             if isinstance(item, ScanDefinition):
                 checker = ScanChecker(item, resolver if axes else None, visible, imported.complete, self.reporter)
                 scans[name] = checker.check()
-        return FileScope(axes, orders, recurrences, scans, grid is not None), imported
+        blocks, backbones = self.networks(program, scans, imported)
+        if self.numbers and not place.is_library:
+            check_numbers((*blocks.values(), *backbones.values()), axes, self.reporter)
+        return FileScope(axes, orders, recurrences, scans, grid is not None, blocks, backbones), imported
+
+    def networks(
+        self, program: Program, scans: Mapping[str, CheckedScan | None], imported: Imported
+    ) -> tuple[dict[str, CheckedBlock | None], dict[str, CheckedBackbone | None]]:
+        """The file's blocks and backbones."""
+        blocks = {name: item for name, item in self.own(program, "block").items() if isinstance(item, BlockDefinition)}
+        backbones = {name: item for name, item in self.own(program, "backbone").items() if isinstance(item, BackboneDefinition)}
+        self.check_called(program)
+        names = frozenset((*imported.backbones, *backbones))
+        resolver = BlockResolver(blocks, {**imported.called, **scans}, names, imported.complete, self.reporter)
+        checked = {name: resolver.define(name) for name in blocks}
+        chains = BackboneResolver(backbones, imported.backbones, resolver.things, self.reporter)
+        return checked, {name: chains.define(name) for name in backbones}
+
+    def check_called(self, program: Program) -> None:
+        """A call in a block does not say whether it calls a scan or a block."""
+        first: dict[str, ScanDefinition | BlockDefinition] = {}
+        for item in program.items:
+            if not isinstance(item, ScanDefinition | BlockDefinition):
+                continue
+            if type(first.setdefault(item.name, item)) is not type(item):
+                self.reporter.report(DuplicateName(item.name_span, CALLED, item.name, first[item.name].name_span))
 
     def own(self, program: Program, kind: str) -> dict[str, Definition]:
         """The file's definitions of a kind by name; a second one of the same name is a finding."""
@@ -169,7 +215,11 @@ class FileChecker:
             fits = self.check_axes(node, scope, imported)
             self.bring_in(node, "order", found(scope.orders, fits), imported.orders, own, brought)
             self.bring_in(node, "recurrence", scope.recurrences, imported.recurrences, own, brought)
-            self.bring_in(node, "scan", found(scope.scans, fits), imported.scans, own, brought)
+            scans, blocks = found(scope.scans, fits), found(scope.blocks, fits)
+            self.bring_in(node, "scan", scans, imported.scans, own, brought)
+            self.bring_in(node, "block", blocks, imported.blocks, own, brought)
+            self.bring_in(node, "backbone", found(scope.backbones, fits), imported.backbones, own, brought)
+            imported.called |= {**scans, **blocks}
         return imported
 
     def check_axes(self, node: Import, scope: FileScope, imported: Imported) -> bool:
@@ -201,8 +251,12 @@ class FileChecker:
                 target[name] = thing
                 continue
             first = own.get((kind, name)) or brought.get((kind, name))
+            other = {"scan": "block", "block": "scan"}.get(kind, "")
+            rival = own.get((other, name)) or brought.get((other, name))
             if first is not None and not (name in target and target[name] is thing):
                 self.reporter.report(DuplicateName(node.span, kind, name, first))
+            elif rival is not None:
+                self.reporter.report(DuplicateName(node.span, CALLED, name, rival))
             brought.setdefault((kind, name), node.span)
             target[name] = thing
 
@@ -219,13 +273,30 @@ class FileChecker:
         if len(self.chain) > LIMITS.import_depth:
             self.reporter.report(TooMany(node.span, "files that import each other in a chain", LIMITS.import_depth))
             return None
+        if place.folder is not None:
+            self.names[place.folder / Path(node.path).name] = place.key
         if place.key not in self.scopes:
             self.scopes[place.key] = self.read_and_check(node, place)
         return self.scopes[place.key]
 
     def read_and_check(self, node: Import, place: imports.Place) -> FileScope | None:
         found = imports.read(node, place, self.reporter)
-        return None if found is None else self.check(found[0], place)[0]
+        if found is None:
+            return None
+        self.texts[place.key] = found[1].text
+        return self.check(found[0], place)[0]
+
+    def files(self, folder: Path | None) -> dict[str, str]:
+        """The user's files that a program in `folder` imports, directly or not."""
+        return {} if folder is None else {below(folder, path): self.texts[key] for path, key in self.names.items()}
+
+    def arrays(self, folder: Path | None) -> dict[str, NDArray[np.integer]]:
+        """The tables of the program and of those files."""
+        return {} if folder is None else {below(folder, path): array for path, array in self.tables.used.items()}
+
+
+def below(folder: Path, path: Path) -> str:
+    return path.relative_to(folder).as_posix()
 
 
 KINDS: dict[type, str] = {
@@ -233,6 +304,8 @@ KINDS: dict[type, str] = {
     FormulaDefinition: "order",
     RecurrenceDefinition: "recurrence",
     ScanDefinition: "scan",
+    BlockDefinition: "block",
+    BackboneDefinition: "backbone",
 }
 
 

@@ -42,10 +42,11 @@ class Findings:
         span: Span,
         owner: str | None = None,
         library: str | None = None,
+        hint: str | None = None,
     ) -> None:
         """Report an unknown name, the first time that it is met."""
         self.count += 1
         if (kind, name) in self.unknown_names:
             return
         self.unknown_names.add((kind, name))
-        self.reporter.report(UnknownName(span, kind, name, known, owner, library))
+        self.reporter.report(UnknownName(span, kind, name, known, owner, library, hint))

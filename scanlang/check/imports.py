@@ -12,7 +12,7 @@ from pathlib import Path, PurePath, PureWindowsPath
 
 from scanlang.diagnostics import Reporter, ScanError
 from scanlang.errors import ImportNeedsFile, ImportNotFound, ImportOutside
-from scanlang.library import library, library_source
+from scanlang.library import backbone_programs, library, library_source
 from scanlang.source import Source
 from scanlang.syntax.build import build_syntax
 from scanlang.syntax.nodes import Import, Program
@@ -63,7 +63,7 @@ def find(node: Import, importer: Place, reporter: Reporter) -> Place | None:
 
 
 def find_in_library(node: Import, reporter: Reporter) -> Place | None:
-    known = library()
+    known = (*library(), *backbone_programs())
     if node.path in known:
         return Place(node.path, node.path, None, is_library=True)
     reporter.report(ImportNotFound(node.span, node.path, "the library has no such file", known))

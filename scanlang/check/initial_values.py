@@ -1,29 +1,38 @@
 """The initial value of a parameter: which names and draws it may use, and that it is a finite number.
 
-In: a `param` with its `= ...`. Out: findings. Values are tried at the first two values of each index (all of `label`),
-with every draw at the middle of its range; the draws themselves are made where a module is built.
+In: a `param` with its `= ...`. Out: findings. Values are tried in the first directions and at the first two values of
+each index (all of `label`), with every draw at the middle of its range; the draws themselves are made where a module is built.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+import operator as operators
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
 from scanlang.check.expressions import INITIAL, check_expression, names_in, parts
 from scanlang.check.findings import Findings
-from scanlang.check.program import LABEL, LABELS, UNIT, UNITS
+from scanlang.check.program import DIRECTION, LABEL, LABELS, UNIT, UNITS
 from scanlang.errors import BadInitial, HeadMisused, IndexMisused
 from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Number, Operand, Sum
 
 DRAWS = frozenset({"uniform", "loguniform", "normal"})
 
+TRIED_DIRECTIONS = 4
+"""The directions in which values are tried: what treats one of them apart treats one of the first."""
+
+_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operators.lt, "<=": operators.le, ">": operators.gt, ">=": operators.ge, "==": operators.eq, "!=": operators.ne,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class InitialNames:
-    """An initial value may use the parameter's own indices, as numbers from 0 (that of the head is none), and the number of
-    its unit, where units have values of their own."""
+    """An initial value may use the parameter's own indices, as numbers from 0 (that of the head is none), and the numbers of
+    its direction and of its unit, where these have values of their own."""
 
     operand: Operand
     head: str | None
@@ -86,9 +95,11 @@ def has_draw(expr: Expr) -> bool:
 
 def check_finite(operand: Operand, initial: Expr, findings: Findings) -> None:
     used = {name.name for name in names_in(initial)}
-    for step in range(len(LABELS) if LABEL in operand.indices else 2):
+    directions, steps = TRIED_DIRECTIONS if DIRECTION in used else 1, len(LABELS) if LABEL in operand.indices else 2
+    for direction, step in itertools.product(range(directions), range(steps)):
         at = {index: step if index == LABEL else min(step, 1) for index in operand.indices}
-        at = {**{name: step + (name == UNITS) for name in (UNIT, UNITS) if name in used}, **at}
+        numbers = {DIRECTION: direction, UNIT: step, UNITS: step + 1}
+        at = {**{name: value for name, value in numbers.items() if name in used}, **at}
         if value_at(initial, at) is None:
             where = " and ".join(f"{index} = {value}" for index, value in at.items())
             reason = f"it is not a finite number at {where}" if where else "it is not a finite number"
@@ -115,12 +126,18 @@ def evaluate(expr: Expr, indices: Mapping[str, float]) -> float:
             return -evaluate(expr.operand, indices)
         case Binary():
             return operate(expr.operator, evaluate(expr.left, indices), evaluate(expr.right, indices))
+        case Call("where", (Binary() as condition, yes, no)):
+            return evaluate(yes if holds(condition, indices) else no, indices)
         case Call():
             return call(expr.function, [evaluate(argument, indices) for argument in expr.arguments])
         case Sum() | CellMean():
             raise ValueError("an initial value has no sum and no mean")
         case _:
             assert_never(expr)
+
+
+def holds(condition: Binary, indices: Mapping[str, float]) -> bool:
+    return _COMPARISONS[condition.operator](evaluate(condition.left, indices), evaluate(condition.right, indices))
 
 
 def operate(operator: str, left: float, right: float) -> float:

@@ -1,11 +1,12 @@
 """States read at another place or step: `h[i - 1, j]`, `h[t - 1]`, `h[n - 1]`, `h_prev`. An index is a bare name.
 
-In: an equation and the indices of its recurrence. Out: the finding that says which idea this is, or None.
+In: an equation or a name, and the indices of its recurrence. Out: the finding that says which idea this is, or None.
 """
 
 from __future__ import annotations
 
 from scanlang.check.expressions import names_in
+from scanlang.check.linearity import written
 from scanlang.diagnostics import Diagnostic
 from scanlang.errors import IndexMisused, NotDiagonal, SeveralPredecessors
 from scanlang.syntax.nodes import Binary, Equation, Expr, Name, Number
@@ -26,6 +27,22 @@ def refuse_offsets(equation: Equation, indices: frozenset[str]) -> Diagnostic | 
         left = f"{equation.name}[{', '.join(equation.indices)}]" if equation.indices else equation.name
         return NotDiagonal(first.span, left, first.span.text)
     return IndexMisused(first.span, first.span.text, "reads a step by its number", at_the_step_before(equation.name))
+
+
+def refuse_step(name: Name, indices: frozenset[str]) -> Diagnostic | None:
+    """`x[t - 1]`, where `t` is no index: a value of another step by its number."""
+    moved = [index for index in name.indices if offset(index) not in (None, *indices)]
+    if len(moved) != 1:
+        return None
+    own = tuple(index.name for index in name.indices if isinstance(index, Name))
+    reason = "steps have no number; the value at the step before is `prev(...)`"
+    if isinstance(moved[0], Binary) and moved[0].operator == "-" and is_one(moved[0].right):
+        reason = at_the_step_before(written(name.name, own))
+    return IndexMisused(name.span, name.span.text, "reads a step by its number", reason)
+
+
+def is_one(expr: Expr) -> bool:
+    return isinstance(expr, Number) and expr.value == 1
 
 
 def refuse_old_value(name: Name, equations: frozenset[str]) -> Diagnostic | None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scanlang.source import Span
-from scanlang.syntax.nodes import Expr, Formal
+from scanlang.syntax.nodes import Body, Expr, Formal
 
 # Orders: axes are numbers (0 is the slowest of the raster), other orders are inlined.
 
@@ -385,6 +388,9 @@ HEAD = "head"
 UNIT, UNITS = "unit", "units"
 """In initial values of a `param`: the number of a unit among those of its direction, from 0, and how many there are."""
 
+DIRECTION = "direction"
+"""In initial values: the number of the direction, from 0; 0 where the directions share the parameter."""
+
 LABEL = "label"
 """The index that is the label of the step: the first of a `shared param`, never bound, not in `CheckedRecurrence.indices`."""
 
@@ -436,11 +442,100 @@ class CheckedScan:
         return replace(self, layers=(chosen,), layer_rule="directions", split=split)
 
 
+# Blocks and backbones: what they call is resolved, so that a block of another file brings its own scans along.
+
+
+@dataclass(frozen=True)
+class Word:
+    """A layer of the vocabulary (`scanlang.networks.vocabulary`): `linear`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class FormalCallee:
+    """What the caller of the block gives for a formal `scan core` or `block norm`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class NetworkFormal:
+    """`default` is a `Callee` of kind `scan` and `block`, an expression of kind `number`, None where there is none."""
+
+    name: str
+    kind: Literal["number", "scan", "block"]
+    default: Argument | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class CheckedNumber:
+    """`inner = dim * ratio`."""
+
+    name: str
+    value: Expr
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class CheckedLayer:
+    """`norm = layer_norm(dim)`, `stage = vss(dim, core = core) * depth`."""
+
+    name: str
+    callee: Callee
+    arguments: tuple[Argument, ...]
+    keywords: dict[str, Argument]
+    repeat: Expr | None
+    span: Span = field(compare=False, repr=False)
+    feature: Literal["", "feature", "features"] = ""
+
+
+CheckedStatement = CheckedNumber | CheckedLayer
+
+
+@dataclass(frozen=True)
+class CheckedBlock:
+    """Statements in the order of the text; a value uses formals and numbers above it. `body` calls layers and functions."""
+
+    name: str
+    formals: tuple[NetworkFormal, ...]
+    statements: tuple[CheckedStatement, ...]
+    inputs: tuple[str, ...]
+    body: Body
+    span: Span = field(compare=False, repr=False)
+
+
+Callee = Word | FormalCallee | CheckedScan | CheckedBlock
+Argument = Expr | Callee
+"""A number, or a scan or block for a formal that wants one."""
+
+
+@dataclass(frozen=True)
+class CheckedBackbone:
+    """A chain of layers, each applied to what the one above it makes; `base` only says whose variant it is: everything that it
+    has from there is in `formals` and `statements`."""
+
+    name: str
+    formals: tuple[NetworkFormal, ...]
+    statements: tuple[CheckedStatement, ...]
+    span: Span = field(compare=False, repr=False)
+    base: str | None = None
+
+
 @dataclass(frozen=True)
 class CheckedProgram:
-    """`orders` in the order of the text, the named orders of the language not among them."""
+    """`orders` in the order of the text, the named orders of the language not among them.
+
+    `files` are the texts of the user's files that it imports, `tables` the arrays that these and it take orders from, both by
+    their place below the program's folder as imports name it: what must go along where the program goes.
+    """
 
     axes: tuple[str, ...]
     orders: dict[str, CheckedOrder]
     recurrences: dict[str, CheckedRecurrence]
     scans: dict[str, CheckedScan]
+    blocks: dict[str, CheckedBlock] = field(default_factory=dict)
+    backbones: dict[str, CheckedBackbone] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    tables: dict[str, NDArray[np.integer]] = field(default_factory=dict, compare=False, repr=False)

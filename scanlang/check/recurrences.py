@@ -18,6 +18,7 @@ from scanlang.check.linearity import StateEntry, split_update, written
 from scanlang.check.offsets import refuse_offsets, undeclared
 from scanlang.check.previous import check_previous, check_reads_of_scale, previous_in
 from scanlang.check.program import (
+    DIRECTION,
     HEAD,
     LABEL,
     UNIT,
@@ -91,7 +92,8 @@ class RecurrenceChecker:
         head = next((index for index, label in indexed if label == HEAD), None)
         indices = {index: label for index, label in indexed if label != HEAD}
         first = {equation.name: equation for equation in reversed(self.equations)}
-        self.names = EquationNames(self.findings, indices, head, first, self.has_labels)
+        sizes = frozenset(formal.label for formal in self.definition.formals if formal.index is None)
+        self.names = EquationNames(self.findings, indices, head, first, self.has_labels, sizes=sizes)
 
     @property
     def has_labels(self) -> bool:
@@ -138,7 +140,7 @@ class RecurrenceChecker:
         self.check_new_name(declaration.kind, operand.name, operand.span)
         self.check_own_indices(declaration.kind, operand.name, operand.indices, operand.span)
         if operand.initial is not None:
-            numbers = (UNIT, UNITS) if declaration.kind == "param" else ()
+            numbers = (DIRECTION, UNIT, UNITS) if declaration.kind == "param" else (DIRECTION,)
             check_initial(operand, self.names.head, numbers, self.findings)
         kind, span, units = declaration.kind, operand.span, units_of(declaration)
         per: Per = "all" if kind == "shared param" else self.reach(operand.indices)
@@ -183,7 +185,7 @@ class RecurrenceChecker:
             if index == LABEL and self.has_labels:
                 self.check_place_of_label(kind, name, place, span)
             elif index not in self.names.known_indices:
-                self.findings.unknown("index", index, self.names.known_indices, span)
+                self.names.report_unknown_index(index, span)
             elif index == self.names.head and "shared" in kind:
                 reason = "what is shared has no value for each channel; `input` and `param` have"
                 self.findings.report(HeadMisused(span, index, f"is no index of `{name}`", reason))
@@ -268,7 +270,7 @@ class RecurrenceChecker:
         self.check_readout(last)
         if not self.findings.none:
             return
-        check_scales(tuple(self.checked), self.findings)
+        check_scales(tuple(self.checked), self.findings, self.names.head)
         if not any(isinstance(checked, StateUpdate) for checked in self.checked) and not any(map(keeps, self.equations)):
             self.findings.report(NoState(self.definition.name_span, self.definition.name))
         if not any(operand.kind == "input" for operand in self.operands):
@@ -282,8 +284,10 @@ class RecurrenceChecker:
         text, head = written(last.name, last.indices), self.names.head
         if head is not None and last.indices != (head,):
             self.findings.report(ReadoutOfHead(last.span, text, written(last.name, (head,))))
-        elif head is None and last.indices:
-            self.findings.report(ReadoutIndexed(last.span, text))
+        elif head is None and any(index in self.names.indices for index in last.indices):
+            like_head = [(label, index) for index, label in self.names.indices.items() if label.lower().startswith(HEAD)]
+            meant = next((pair for pair in like_head if last.indices == (pair[1],)), None)
+            self.findings.report(ReadoutIndexed(last.span, text, meant))
 
     def check_all_used(self) -> None:
         used = {self.equations[-1].name}

@@ -70,10 +70,11 @@ class NotProved(Exception):
         self.finding = finding
 
 
-def check_scales(equations: tuple[Temporary | StateUpdate | Scale, ...], findings: Findings) -> None:
-    """Report what keeps a scale from cancelling in the last equation."""
+def check_scales(equations: tuple[Temporary | StateUpdate | Scale, ...], findings: Findings, head: str | None = None) -> None:
+    """Report what keeps a scale from cancelling in the last equation; `head` is the index of the head, for the words."""
     scales = {equation.name for equation in equations if isinstance(equation, Scale)}
-    proof = Proof(scales)
+    channels = {equation.name: (head,) for equation in equations if head is not None and equation.per == "channel"}
+    proof = Proof(scales, channels)
     for equation in equations if scales else ():
         try:
             proof.add(equation, is_output=equation is equations[-1])
@@ -84,9 +85,11 @@ def check_scales(equations: tuple[Temporary | StateUpdate | Scale, ...], finding
 
 @dataclass
 class Proof:
-    """`values` has the form of each value above, over the indices it was declared with, which `indices` has."""
+    """`values` has the form of each value above, over the indices it was declared with, which `indices` has; `heads` the index
+    of the head of what has a value for every channel."""
 
     scales: set[str]
+    heads: Mapping[str, tuple[str]] = field(default_factory=dict)
     values: dict[str, Scaled] = field(default_factory=dict)
     indices: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -111,7 +114,8 @@ class Proof:
         old = Factor(combined(decay.of, shifted(state.of)))
         if decay.zero or old.of == state.of:
             return state
-        what = f"the old value of `{written(update.name, update.indices)}` and what is added to it"
+        indices = (*update.indices, *self.heads.get(update.name, ()))
+        what = f"the old value of `{written(update.name, indices)}` and what is added to it"
         if not state.of and combined(decay.of, shifted(kept.of)) == kept.of:
             missing = f"multiply what is added by `{shown(kept)}`"
             with_decay = f"with this, the old value {described(kept)}"
@@ -180,7 +184,7 @@ class Proof:
         """A scale is a term; an operand has none in it."""
         indices = tuple(index.name for index in name.indices if isinstance(index, Name))
         if name.name in self.scales:
-            return Term({Symbol(name.name, indices): Fraction(1)})
+            return Term({Symbol(name.name, (*indices, *self.heads.get(name.name, ()))): Fraction(1)})
         if name.name not in self.indices:
             return PLAIN
         if name.name not in self.values:

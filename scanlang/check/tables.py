@@ -38,9 +38,13 @@ class TooLarge(NoTable):
 
 @dataclass
 class Contents:
-    """What was read of the tables of a program and of what it imports: each file once, and none beyond the last cell."""
+    """What was read of the tables of a program and of what it imports: each file once, and none beyond the last cell.
+
+    `found` by the file itself, `used` by its name below the folder of the file that says it.
+    """
 
     found: dict[Path, NDArray[np.integer] | NoTable] = field(default_factory=dict)
+    used: dict[Path, NDArray[np.integer]] = field(default_factory=dict)
     cells: int = 0
 
     def read(self, path: Path) -> NDArray[np.integer]:
@@ -87,6 +91,8 @@ class Tables:
         if finding is not None:
             findings.report(finding)
             return None
+        if self.folder is not None:
+            self.contents.used[self.folder / text.value] = array
         numbers = array.reshape(-1).astype(np.int64)
         cells = numbers if array.ndim == 1 else inverse(numbers)
         return TableOrder(text.value, array.shape, cells.astype("<i8").tobytes(), text.span)

@@ -213,17 +213,17 @@ param D = 1e9                # right
 
 @dataclass(frozen=True)
 class NotSupportedYet(Diagnostic):
-    """`what` is the construct with its backquotes, such as "`block`"."""
+    """`what` is the construct with its backquotes, such as "`schedule`"."""
 
     code: ClassVar[str] = "S008"
     explanation: ClassVar[str] = """\
 The language has, or will have, this construct, but this version of the compiler does not read it yet.
 
 ```
-block ss2d(dim) { ... }                            # wrong in this version
+scan cross(dim) { directions raster  schedule { chunk = 64 } ... }      # wrong in this version
 ```
 ```
-scan cross(dim) { ... }                            # right: the block itself is written in torch, around `Scan2d`
+scan cross(dim) { directions raster ... }                               # right: the compiler chooses the schedule
 ```"""
     what: str
     hint: str | None = None
@@ -245,7 +245,7 @@ scan cross(dim) { ... }                            # right: the block itself is 
 class MisplacedComparison(Diagnostic):
     code: ClassVar[str] = "S009"
     explanation: ClassVar[str] = """\
-A comparison is a condition, not a number. It stands only as the first argument of `where`.
+A comparison is a condition, not a number. It stands only as the first argument of `where`, and in no block or backbone.
 
 ```
 y = (x > 0) * x              # wrong
@@ -254,13 +254,16 @@ y = (x > 0) * x              # wrong
 y = where(x > 0, x, 0)       # right
 ```"""
     operator: str
+    in_block: bool = False
 
     @property
     def title(self) -> str:
-        return f"the comparison `{self.operator}` stands outside `where`"
+        return f"the comparison `{self.operator}` stands {'in a block' if self.in_block else 'outside `where`'}"
 
     @property
     def label(self) -> str:
+        if self.in_block:
+            return "blocks and backbones compare nothing"
         return "a comparison can only be the first argument of `where`"
 
 
@@ -347,8 +350,8 @@ directions (walk h, w), rows      # right
 class MalformedSum(Diagnostic):
     code: ClassVar[str] = "S013"
     explanation: ClassVar[str] = """\
-`sum` runs over an index, named before a colon, and in a merge `mean(cells: ...)` over the cells of the image. No other
-function has a colon.
+`sum` runs over an index, named before a colon, and in a merge `mean(cells: ...)` over the cells of the image; in blocks
+`max(cells: ...)` and `softmax(cells: ...)` too. No other function has a colon.
 
 ```
 y = sum(C[n] * h[n])              # wrong: over which index?
@@ -357,17 +360,80 @@ y = sum(C[n] * h[n])              # wrong: over which index?
 y = sum(n: C[n] * h[n])           # right
 ```"""
     function: str
+    in_block: bool = False
 
     @property
     def title(self) -> str:
+        if self.in_block and self.function != "mean":
+            if self.function == "sum":
+                return "there is no `sum` in a block"
+            over = "runs over `cells:` alone" if self.function in ("max", "softmax") else "does not run over an index"
+            return f"`{self.function}` {over}"
         titles = {"sum": "`sum` without its index", "mean": "`mean` without `cells:`"}
         return titles.get(self.function, f"`{self.function}` does not run over an index")
 
     @property
     def label(self) -> str:
-        labels = {"sum": "write sum(index: expression)", "mean": "write mean(cells: expression)"}
+        if self.in_block and self.function not in ("mean", "max", "softmax"):
+            return "only `mean`, `max` and `softmax` run over the cells of an image: mean(cells: x)"
+        labels = {"sum": "write sum(index: expression)"} | {
+            name: f"write {name}(cells: expression)" for name in ("mean", "max", "softmax") if name == "mean" or self.in_block
+        }
         return labels.get(self.function, "only `sum` takes `index:`")
 
     @property
     def help(self) -> str | None:
-        return "the mean over the directions is `merge mean`" if self.function == "mean" else None
+        is_mean = self.function == "mean" and not self.in_block
+        return "the mean over the directions is `merge mean`" if is_mean else None
+
+
+@dataclass(frozen=True)
+class MisplacedKeyword(Diagnostic):
+    code: ClassVar[str] = "S014"
+    explanation: ClassVar[str] = """\
+Functions take their arguments by position. Keywords are for the sizes of a recurrence (`recur selective(state = 16)`), for
+the layers of a merge (`use`), and for the layers of blocks and backbones.
+
+```
+y = exp(x = -dt)                  # wrong
+```
+```
+y = exp(-dt)                      # right
+```"""
+    function: str
+    keyword: str
+
+    @property
+    def title(self) -> str:
+        return f"`{self.function}` takes no keywords"
+
+    @property
+    def label(self) -> str:
+        return f"`{self.keyword} =` is not expected here"
+
+
+@dataclass(frozen=True)
+class PositionalAfterKeyword(Diagnostic):
+    code: ClassVar[str] = "S015"
+    explanation: ClassVar[str] = """\
+In a call, arguments without a name come first.
+
+```
+fc = linear(bias = false, dim, 2 * dim)       # wrong
+```
+```
+fc = linear(dim, 2 * dim, bias = false)       # right
+```"""
+    function: str
+
+    @property
+    def title(self) -> str:
+        return f"an argument without a name after a named one, in the call of `{self.function}`"
+
+    @property
+    def label(self) -> str:
+        return "this has no name"
+
+    @property
+    def help(self) -> str | None:
+        return "write it before the arguments with `=`"

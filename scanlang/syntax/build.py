@@ -19,7 +19,8 @@ from scanlang.syntax.build_expression import ExpressionBuilder, build_integer, n
 
 MERGE_WORDS = frozenset(get_args(nodes.MergeRule))
 _LEVELS = frozenset(
-    {"binary", "negative", "call", "sum", "name", "integer", "float", "group", "order_name", "order_call", "keyword", "choice"}
+    {"binary", "negative", "call", "sum", "name", "integer", "float", "group", "let"}
+    | {"order_name", "order_call", "keyword", "choice"}
 )
 
 
@@ -60,6 +61,7 @@ class _Builder:
         self.source = source
         self.reporter = reporter
         self.expression = ExpressionBuilder(source, reporter)
+        self.layers_of = ExpressionBuilder(source, reporter, in_block=True)
 
     def span(self, tree: ParseTree) -> Span:
         return span_of(tree, self.source)
@@ -97,6 +99,10 @@ class _Builder:
                 return self.recurrence_definition(tree)
             case "scan_definition":
                 return self.scan_definition(tree)
+            case "block_definition":
+                return self.block_definition(tree)
+            case "backbone_definition" | "derived_definition":
+                return self.backbone_definition(tree)
         raise InternalError(f"no item: {tree.data}")
 
     # orders
@@ -301,3 +307,59 @@ class _Builder:
         if word in MERGE_WORDS:
             return nodes.Merge(cast(nodes.MergeRule, word), span=self.span(tree))
         return nodes.Merge(self.expression.build(rule), span=self.span(tree))
+
+    # blocks and backbones
+
+    def block_definition(self, tree: ParseTree) -> nodes.BlockDefinition:
+        (name,), (*statements, forward) = names_in(tree), [part for part in trees_in(tree) if part.data != "network_formals"]
+        return nodes.BlockDefinition(
+            str(name),
+            self.network_formals(tree),
+            tuple(self.assignment(part) for part in statements),
+            self.forward(forward),
+            name_span=token_span(name, self.source),
+            span=self.span(tree),
+        )
+
+    def backbone_definition(self, tree: ParseTree) -> nodes.BackboneDefinition:
+        name, *base = names_in(tree)
+        return nodes.BackboneDefinition(
+            str(name),
+            self.network_formals(tree),
+            tuple(self.assignment(part) for part in trees_in(tree) if part.data != "network_formals"),
+            self.name(base[0]) if base else None,
+            name_span=token_span(name, self.source),
+            span=self.span(tree),
+        )
+
+    def network_formals(self, tree: ParseTree) -> tuple[nodes.NetworkFormal, ...]:
+        formals = [formal for part in trees_in(tree) if part.data == "network_formals" for formal in trees_in(part)]
+        return tuple(self.network_formal(formal) for formal in formals)
+
+    def network_formal(self, tree: ParseTree) -> nodes.NetworkFormal:
+        first = cast(Token, tree.children[0])
+        kind = cast(Literal["number", "scan", "block"], "number" if first.type == "NAME" else str(first))
+        default = [self.layers_of.build(part) for part in trees_in(tree)]
+        return nodes.NetworkFormal(str(names_in(tree)[0]), kind, default[0] if default else None, span=self.span(tree))
+
+    def assignment(self, tree: ParseTree) -> nodes.Assignment:
+        first, second = cast(tuple[Token, Token], tree.children[:2])
+        feature = cast(Literal["", "feature", "features"], str(first) if tree.data == "feature" else "")
+        name = second if feature else first
+        value = self.layers_of.build(trees_in(tree)[0])
+        return nodes.Assignment(str(name), value, feature, name_span=token_span(name, self.source), span=self.span(tree))
+
+    def forward(self, tree: ParseTree) -> nodes.Forward:
+        return nodes.Forward(self.names(names_in(tree)), self.body(trees_in(tree)[0]), span=self.span(tree))
+
+    def body(self, tree: ParseTree) -> nodes.Body:
+        """One `let` after the other: there may be many."""
+        bound: list[tuple[ParseTree, nodes.Expr]] = []
+        while tree.data == "let":
+            value, rest = trees_in(tree)
+            bound.append((tree, self.layers_of.build(value)))
+            tree = rest
+        body: nodes.Body = self.layers_of.build(tree)
+        for written, meant in reversed(bound):
+            body = nodes.Let(self.names(names_in(written)), meant, body, span=self.span(written))
+        return body

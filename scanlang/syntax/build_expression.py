@@ -12,7 +12,9 @@ from scanlang.errors import (
     ChainedComparison,
     MalformedSum,
     MisplacedComparison,
+    MisplacedKeyword,
     NumberOutOfRange,
+    PositionalAfterKeyword,
 )
 from scanlang.limits import LIMITS
 from scanlang.source import Source, Span
@@ -50,9 +52,13 @@ def build_integer(tree: ParseTree, source: Source, reporter: Reporter) -> nodes.
 
 
 class ExpressionBuilder:
-    def __init__(self, source: Source, reporter: Reporter) -> None:
+    """`in_block`: calls may have keywords, and more is taken over all cells than a mean."""
+
+    def __init__(self, source: Source, reporter: Reporter, in_block: bool = False) -> None:
         self.source = source
         self.reporter = reporter
+        self.over_cells = ("mean", "max", "softmax") if in_block else ("mean",)
+        self.in_block = in_block
 
     def build(self, tree: ParseTree, is_condition: bool = False) -> nodes.Expr:
         """`is_condition` where a comparison may stand."""
@@ -91,27 +97,38 @@ class ExpressionBuilder:
         if is_comparison and any(_is_comparison(side) for side in (left, right)):
             self.reporter.report(ChainedComparison(span))
         elif is_comparison and not is_condition:
-            self.reporter.report(MisplacedComparison(token_span(operator, self.source), str(operator)))
+            self.reporter.report(MisplacedComparison(token_span(operator, self.source), str(operator), self.in_block))
         sides = (self.build(side, is_comparison and _is_comparison(side)) for side in (left, right))
         return nodes.Binary(cast(Any, str(operator)), *sides, span=span)
 
     def call(self, tree: ParseTree, span: Span) -> nodes.Call:
         function = names_in(tree)[0]
         if function in ("sum", "mean"):
-            self.reporter.report(MalformedSum(span, str(function)))
+            self.reporter.report(MalformedSum(span, str(function), self.in_block))
         arguments = tuple(
-            self.build(argument, is_condition=function == "where" and position == 0)
+            self.build(argument, is_condition=function == "where" and position == 0 and not self.in_block)
             for position, argument in enumerate(trees_in(tree))
+            if argument.data != "actual"
         )
-        return nodes.Call(str(function), arguments, span=span)
+        keywords = tuple(self.actual(argument) for argument in trees_in(tree) if argument.data == "actual")
+        if keywords and not self.in_block:
+            self.reporter.report(MisplacedKeyword(keywords[0].span, str(function), keywords[0].label))
+        elif keywords and trees_in(tree)[-1].data != "actual":
+            last = trees_in(tree)[-1]
+            self.reporter.report(PositionalAfterKeyword(span_of(last, self.source), str(function)))
+        return nodes.Call(str(function), arguments, keywords, span=span)
+
+    def actual(self, tree: ParseTree) -> nodes.Actual:
+        value = self.build(trees_in(tree)[0])
+        return nodes.Actual(str(names_in(tree)[0]), value, span=span_of(tree, self.source))
 
     def sum(self, tree: ParseTree, span: Span) -> nodes.Sum | nodes.CellMean:
         function, index = names_in(tree)
         body = self.build(trees_in(tree)[0])
-        if function == "mean" and index == "cells":
-            return nodes.CellMean(body, span=span)
-        if function != "sum":
-            self.reporter.report(MalformedSum(token_span(function, self.source), str(function)))
+        if function in self.over_cells and index == "cells":
+            return nodes.CellMean(body, cast(Any, str(function)), span=span)
+        if function != "sum" or self.in_block:
+            self.reporter.report(MalformedSum(token_span(function, self.source), str(function), self.in_block))
         return nodes.Sum(str(index), body, span=span)
 
 

@@ -1,11 +1,12 @@
-"""Slips in one construct, and what was probably meant: a token without `at`, a forgotten comma, colon or equals sign.
+"""Slips in one construct, and what was probably meant: a token without `at`, a forgotten comma, colon or equals sign, what
+other languages and papers write.
 
 In: the tokens before the place where a text goes wrong, and the word there. Out: a piece of advice, or nothing.
 """
 
 from __future__ import annotations
 
-from re import fullmatch
+from re import fullmatch, match
 
 from lark import Token
 
@@ -26,6 +27,7 @@ def explain_slip(source: Source, tokens: list[Token], span: Span) -> str | None:
     accepted = accepted_at(source, span.start)
     last = str(tokens[-1]) if tokens[-1].type == "NAME" else ""
     before = _before_bracket(source, tokens, span)
+    after = source.text[span.end :]
     return (
         (_equals(last, span.text) if last and "EQUALS" in accepted else None)
         or (_token(last, span.text) if last and before[-1:] == ["insert"] else None)
@@ -36,6 +38,9 @@ def explain_slip(source: Source, tokens: list[Token], span: Span) -> str | None:
         or (_units(str(tokens[-1])) if accepted == {"UNIT", "UNITS"} else None)
         or (_previous(tokens) if "EQUALS" in accepted else None)
         or (_brackets(before) if span.text == "," else None)
+        or (_power(tokens, span.text, after) if span.text in ("*", "^") else None)
+        or (_in_place(source, tokens, span) if accepted <= {"EQUALS", "LSQB"} and after.startswith("=") else None)
+        or (_subscript(last, span.text, after, "EQUALS" in accepted) if last else None)
     )
 
 
@@ -90,6 +95,39 @@ def _brackets(before: list[str]) -> str | None:
     if len(before) > 1 and before[-1] == "(" and before[-2] in ("cycle", "list", "global"):
         return f"no parentheses around them all: `{before[-2]} (a, b), (c, d)`"
     return None
+
+
+def _power(tokens: list[Token], found: str, after: str) -> str | None:
+    """`x ** 2`, `x^2`."""
+    base = tokens[:-1] if found == "*" else tokens
+    if not base or (found == "*" and tokens[-1].type != "STAR"):
+        return None
+    factor, exponent = str(base[-1]) if base[-1].type == "NAME" else "a", match(r"\s*([234])(?![\w.])", after)
+    product = " * ".join([factor] * (int(exponent[1]) if exponent else 2))
+    return f"write `{product}`" if exponent and factor != "a" else f"a power is a product: `{product}`"
+
+
+def _in_place(source: Source, tokens: list[Token], span: Span) -> str | None:
+    """`h += x`, `h[n] *= a`."""
+    if span.text not in ("+", "-", "*", "/"):
+        return None
+    names = [token for token in tokens if token.type == "NAME"]
+    opened = tokens[-1].type == "RSQB" and max(i for i, token in enumerate(tokens) if token.type == "LSQB")
+    first = tokens[opened - 1] if opened else names[-1] if names else None
+    if first is None or first.start_pos is None:
+        return None
+    left = " ".join(source.text[first.start_pos : span.start].split())
+    return f"write `{left} = {left} {span.text} ...`"
+
+
+def _subscript(last: str, found: str, after: str, is_left: bool) -> str | None:
+    """`h_{t-1}`, `h'`; `is_left`: of an equation."""
+    name = last.rstrip("_")
+    if found == "'" and name and not is_left:
+        return f"the value at the step before is `prev({name})`"
+    if found != "{" or not name or not last.endswith("_") or (step := match(r"\s*t\s*(-\s*1)?\s*\}", after)) is None:
+        return None
+    return f"the value at the step before is `prev({name})`" if step[1] else f"the value at this step is `{name}`"
 
 
 def _before_bracket(source: Source, tokens: list[Token], span: Span) -> list[str]:

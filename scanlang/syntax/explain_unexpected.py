@@ -15,6 +15,7 @@ from scanlang.diagnostics import Diagnostic
 from scanlang.errors import BareWalk, NotSupportedYet, UnexpectedEnd, UnexpectedText
 from scanlang.source import Source, Span
 from scanlang.syntax.build_expression import token_span
+from scanlang.syntax.explain_block import definition_start, explain_block
 from scanlang.syntax.explain_slip import explain_gap, explain_slip
 from scanlang.syntax.grammar import accepted_at, spellings, tokens_before
 from scanlang.syntax.later import LATER_KEYWORDS
@@ -26,10 +27,17 @@ _NUMBERS = {"INTEGER", "FLOAT"}
 _BEFORE_NUMBERS = {"CONV", "SPLIT", "BY", "MOD", "EVERY", "SPREAD"}
 _OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "TWO_SLASHES", "PERCENT"}
 _COMPARISONS = {"LESS", "AT_MOST", "GREATER", "AT_LEAST", "EQUAL", "NOT_EQUAL"}
+_ITEMS = ("grid", "import", "order", "recurrence", "scan", "block", "backbone")
 _CLAUSES = {
     *("DIRECTIONS", "LAYERS", "CHANNELS", "RECUR", "PROJECT", "CONV"),
     *("OPERANDS", "LABEL", "SHARE", "USE", "UNCOVERED", "MERGE"),
 }
+_NAMES_ELSEWHERE = {
+    "recurrence": _CLAUSES | {"FEATURE", "FEATURES", "FORWARD", "IN"},
+    "block": _CLAUSES | {"INPUT", "SHARED", "PARAM", "SCALE", "FEATURE", "FEATURES", "IN"},
+    "backbone": _CLAUSES | {"INPUT", "SHARED", "PARAM", "SCALE", "FORWARD", "IN"},
+}
+"""Keywords that begin a statement of a definition only as its name."""
 _BEFORE_WALKS = ("directions", ",", "=", "along", "writes", "cycle", "global", "list")
 _LONGEST_QUOTE = 40
 
@@ -56,7 +64,7 @@ def _follows_no_direction(source: Source, span: Span) -> bool:
 
 
 def _slip(source: Source, tokens: list[Token], span: Span) -> UnexpectedText | None:
-    advice = explain_slip(source, tokens, span)
+    advice = explain_block(source, tokens, span) or explain_slip(source, tokens, span)
     return _unexpected(source, span, advice) if advice else None
 
 
@@ -91,19 +99,19 @@ def _bare_walk(source: Source, tokens: list[Token], span: Span) -> BareWalk | No
 
 def _misspelt(source: Source, tokens: list[Token], span: Span) -> UnexpectedText | None:
     """A keyword with a slip, here or as the name just before a text that cannot follow a name."""
-    here = _close_keyword(span.text, accepted_at(source, span.start))
+    here = _close_keyword(span.text, _keywords_at(source, span.start))
     if here:
         return _unexpected(source, span, f"did you mean `{here}`?")
     if not tokens or tokens[-1].type != "NAME":
         return None
     before = token_span(tokens[-1], source)
-    meant = _close_keyword(before.text, accepted_at(source, before.start))
+    meant = _close_keyword(before.text, _keywords_at(source, before.start))
     return UnexpectedText(before, f"`{before.text}`", (f"`{meant}`",), f"did you mean `{meant}`?") if meant else None
 
 
 def _close_keyword(word: str, accepted: Iterable[str]) -> str | None:
     """`conv` for `cnov`, `conv 4` for `conv4`."""
-    left = _without_names(accepted)
+    left = set(accepted)
     keywords = {text: name for name, text in spellings().items() if name in left and text.isidentifier()}
     joined = fullmatch("([a-z]+)([0-9]+)", word)
     if joined and keywords.get(joined[1]) in _BEFORE_NUMBERS:
@@ -114,15 +122,15 @@ def _close_keyword(word: str, accepted: Iterable[str]) -> str | None:
 
 def _end(source: Source, tokens: list[Token]) -> UnexpectedEnd:
     end = (tokens[-1].end_pos or 0) if tokens else 0
-    words = in_user_words(accepted_at(source, len(source.text)))
+    words = in_user_words(_keywords_at(source, len(source.text)))
     return UnexpectedEnd(Span(source, end, end), words, open_bracket(source, len(source.text)))
 
 
 def _unexpected(source: Source, span: Span, suggestion: str | None) -> UnexpectedText:
-    expected = in_user_words(accepted_at(source, span.start))
+    expected = in_user_words(_keywords_at(source, span.start))
     opened = open_bracket(source, span.start)
     mismatch = span.text in (")", "]", "}") and opened is not None and not closes(opened.text, span.text)
-    is_open = mismatch or (opened is not None and span.text in ("grid", "import", "order", "recurrence", "scan"))
+    is_open = mismatch or (opened is not None and span.text in _ITEMS)
     advice = (None if is_open else suggestion) or _advice(span.text)
     return UnexpectedText(span, quoted(span.text), expected, advice, opened if is_open else None)
 
@@ -141,15 +149,21 @@ def quoted(text: str) -> str:
     return f"`{text}`" if len(text) <= _LONGEST_QUOTE else f"`{text[: _LONGEST_QUOTE - 3]}...`"
 
 
-def _without_names(accepted: Iterable[str]) -> set[str]:
-    """Without what is accepted as a name only: of equations, and of the direction that `writes`."""
-    left = set(accepted)
-    return left - (_CLAUSES if "SHARED" in left else {"NAME"} if left >= _CLAUSES else set())
+def _keywords_at(source: Source, start: int) -> set[str]:
+    """What is accepted, but as a name only: of equations, layers, and the direction that `writes`."""
+    left = set(accepted_at(source, start))
+    if left >= _CLAUSES and "SHARED" not in left:
+        return left - {"NAME"}
+    if "SHARED" not in left:
+        return left
+    tokens = tokens_before(source, start)
+    first, _ = definition_start(tokens)
+    return left - _NAMES_ELSEWHERE.get("" if first is None else str(tokens[first]), _CLAUSES)
 
 
 def in_user_words(accepted: Iterable[str]) -> tuple[str, ...]:
     """Terminals as words for the user: operators and numbers as one, keywords and signs in backquotes."""
-    left = _without_names(accepted)
+    left = set(accepted)
     words = [word for name, word in _WORDS.items() if name in left and name != "$END"]
     if left & _NUMBERS:
         words.append("a number")

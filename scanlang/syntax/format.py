@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from typing import assert_never
 
 from scanlang.source import Source, Span
@@ -21,7 +21,9 @@ from scanlang.syntax.text import comment_spans, make_source, masked
 
 _WIDEST_ALIGNED = 60
 _WIDEST_LIST = 120
-"""Longer lists of directions go on in the next line."""
+"""Longer lists of directions, and of formals of blocks, go on in the next line."""
+_WIDEST_DEFINITION = 128
+"""What is longer is not left in one line."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,11 @@ def _lines(program: nodes.Program) -> Iterator[_Line]:
             case nodes.FormulaDefinition(name=name, parameter=parameter, cell=cell):
                 shown = ", ".join(map(format_expression, cell))
                 yield _Line(item.span, f"order {name}({parameter}) ", f"= ({shown})", 0, "order")
-            case nodes.RecurrenceDefinition() | nodes.ScanDefinition():
+            case nodes.BackboneDefinition(base=nodes.Name(name=base), statements=()):
+                yield _Line(item.span, "backbone ", f"{item.name} from {base}", 0, "derived")
+            case nodes.BackboneDefinition() | nodes.BlockDefinition() if (line := _in_one_line(item)) is not None:
+                yield line
+            case nodes.RecurrenceDefinition() | nodes.ScanDefinition() | nodes.BlockDefinition() | nodes.BackboneDefinition():
                 yield from _definition(item, code)
             case _:
                 assert_never(item)
@@ -100,22 +106,80 @@ def _order_value(value: nodes.OrderExpr | nodes.GivenOrder) -> str:
     return f"({text})" if text == "input" else text
 
 
-def _definition(item: nodes.RecurrenceDefinition | nodes.ScanDefinition, code: str) -> Iterator[_Line]:
+def _in_one_line(item: nodes.BackboneDefinition | nodes.BlockDefinition) -> _Line | None:
+    """An ablation that was written in one line stays there, and so does a block that is a function; unless it is long."""
+    line = None
+    if isinstance(item, nodes.BlockDefinition):
+        if not item.statements:
+            shown = f"{item.name}({', '.join(map(_formal, item.formals))}) {{ {_forward(item.forward).text.strip()} }}"
+            line = _Line(item.span, "block ", shown, 0, "small")
+    elif item.base is not None:
+        changes = "  ".join(map(_assigned, item.statements))
+        line = _Line(item.span, "backbone ", f"{item.name} from {item.base.name} {{ {changes} }}", 0, "derived")
+    return None if line is None or "\n" in item.span.text or len(line.text) > _WIDEST_DEFINITION else line
+
+
+_Definition = nodes.RecurrenceDefinition | nodes.ScanDefinition | nodes.BlockDefinition | nodes.BackboneDefinition
+_KEYWORDS: dict[type, str] = {
+    nodes.RecurrenceDefinition: "recurrence",
+    nodes.ScanDefinition: "scan",
+    nodes.BlockDefinition: "block",
+    nodes.BackboneDefinition: "backbone",
+}
+
+
+def _definition(item: _Definition, code: str) -> Iterator[_Line]:
     """The first line up to its brace, the body, the closing brace."""
-    is_scan = isinstance(item, nodes.ScanDefinition)
     opened = max(code.find("{", item.name_span.end), item.span.start) + 1
-    formals = ", ".join(map(_formal, item.formals))
     first = replace(item.span, end=opened)
     last = replace(item.span, start=max(item.span.end - 1, item.span.start))
-    yield _Line(first, f"{'scan' if is_scan else 'recurrence'} ", f"{item.name}({formals}) {{", 0, "open")
-    if isinstance(item, nodes.ScanDefinition):
-        yield from map(_clause, item.clauses)
+    base = item.base if isinstance(item, nodes.BackboneDefinition) else None
+    keyword = _KEYWORDS[type(item)]
+    if base is not None:
+        yield _Line(first, f"{keyword} ", f"{item.name} from {base.name} {{", 0, "open")
     else:
-        yield from map(_statement, item.body)
+        formals = [f"{_formal(formal)}, " for formal in item.formals]
+        breaks = tuple(accumulate(map(len, formals[:-1])))
+        yield _Line(first, f"{keyword} {item.name}(", f"{''.join(formals)[:-2]}) {{", 0, "open", breaks=breaks)
+    match item:
+        case nodes.ScanDefinition():
+            yield from map(_clause, item.clauses)
+        case nodes.RecurrenceDefinition():
+            yield from map(_statement, item.body)
+        case nodes.BlockDefinition():
+            yield from map(_assignment, item.statements)
+            yield _forward(item.forward)
+        case nodes.BackboneDefinition():
+            yield from map(_assignment, item.statements)
+        case _:
+            assert_never(item)
     yield _Line(last, "}", "", 0, "close")
 
 
-def _formal(formal: nodes.Formal) -> str:
+def _assignment(assignment: nodes.Assignment) -> _Line:
+    head, rest = _assigned(assignment).split("=", 1)
+    return _Line(assignment.span, head, f"={rest}", 1, "assignment")
+
+
+def _assigned(assignment: nodes.Assignment) -> str:
+    return " ".join(filter(None, (assignment.feature, assignment.name, "=", format_expression(assignment.value))))
+
+
+def _forward(forward: nodes.Forward) -> _Line:
+    """Goes on in the next line behind an `in`, where it is long."""
+    rest, breaks, body = "= ", [], forward.body
+    while isinstance(body, nodes.Let):
+        rest += f"let {_names(body.names)} = {format_expression(body.value)} in "
+        breaks.append(len(rest))
+        body = body.body
+    rest += format_expression(body)
+    return _Line(forward.span, f"forward {_names(forward.inputs)} ", rest, 1, "forward", breaks=(0, *breaks))
+
+
+def _formal(formal: nodes.Formal | nodes.NetworkFormal) -> str:
+    if isinstance(formal, nodes.NetworkFormal):
+        text = formal.name if formal.kind == "number" else f"{formal.kind} {formal.name}"
+        return text if formal.default is None else f"{text} = {format_expression(formal.default)}"
     text = formal.label + (f" {formal.index}" if formal.index else "")
     return text if formal.default is None else f"{text} = {format_expression(formal.default)}"
 
@@ -309,7 +373,7 @@ def _align(lines: list[_Line]) -> list[_Line]:
     aligned: list[_Line] = []
     for run in _runs(lines, [line.kind for line in lines]):
         width = max(len(line.head) for line in run)
-        pad = width if run[0].kind in ("order", "equation", "declaration", "clause") else 0
+        pad = width if run[0].kind in ("order", "equation", "declaration", "clause", "assignment") else 0
         aligned += [replace(line, head=line.head.ljust(pad)) for line in run]
     return aligned
 

@@ -39,13 +39,17 @@ def _bare(expression: nodes.Expr) -> str:
             own = strength(expression)
             first = own + 1 if own == _COMPARISON else own
             return f"{format_expression(left, first)} {operator} {format_expression(right, own + 1)}"
-        case nodes.Call(function=function, arguments=arguments):
-            return f"{function}({_list(arguments)})"
+        case nodes.Call(function=function, arguments=arguments, keywords=keywords):
+            return f"{function}({', '.join((*map(format_expression, arguments), *map(format_actual, keywords)))})"
         case nodes.Sum(index=index, body=body):
             return f"sum({index}: {format_expression(body)})"
-        case nodes.CellMean(body=body):
-            return f"mean(cells: {format_expression(body)})"
+        case nodes.CellMean(body=body, function=function):
+            return f"{function}(cells: {format_expression(body)})"
     assert_never(expression)
+
+
+def format_actual(actual: nodes.Actual) -> str:
+    return f"{actual.label} = {format_expression(actual.value)}"
 
 
 def _list(expressions: tuple[nodes.Expr, ...]) -> str:

@@ -50,8 +50,11 @@ class Binary(Node):
 
 @dataclass(frozen=True)
 class Call(Node):
+    """`exp(x)`; only in blocks and backbones with keywords, `linear(dim, 4 * dim, bias = false)`."""
+
     function: str
     arguments: tuple[Expr, ...]
+    keywords: tuple[Actual, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,10 @@ class Sum(Node):
 
 @dataclass(frozen=True)
 class CellMean(Node):
-    """`mean(cells: y[k])`: over all cells of an image, per channel."""
+    """`mean(cells: y[k])`: over all cells of an image, per channel; in blocks `max` and `softmax` too."""
 
     body: Expr
+    function: Literal["mean", "max", "softmax"] = "mean"
 
 
 Expr = Number | Name | Negative | Binary | Call | Sum | CellMean
@@ -371,7 +375,81 @@ class Import(Node):
     is_library: bool
 
 
-Item = Grid | Import | OrderDefinition | FormulaDefinition | RecurrenceDefinition | ScanDefinition
+# Blocks and backbones.
+
+
+@dataclass(frozen=True)
+class NetworkFormal(Node):
+    """A parameter of a block or backbone: `dim`, `state = 1`, `scan core = cross2d`, `block norm = layer_norm`."""
+
+    name: str
+    kind: Literal["number", "scan", "block"] = "number"
+    default: Expr | None = None
+
+
+@dataclass(frozen=True)
+class Assignment(Node):
+    """`inner = dim * ratio`, `norm = layer_norm(dim)`, `feature stage = vss(dim) * 2`, `features layers = layer(dim) * 24`.
+
+    `feature`: the result is a feature map of the backbone; `features`: that of every repeat.
+    """
+
+    name: str
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
+    value: Expr
+    feature: Literal["", "feature", "features"] = ""
+
+
+@dataclass(frozen=True)
+class Let(Node):
+    """`let x, z = split(y, 2) in x * silu(z)`."""
+
+    names: tuple[Name, ...]
+    value: Expr
+    body: Body
+
+
+Body = Let | Expr
+
+
+@dataclass(frozen=True)
+class Forward(Node):
+    """`forward x, z = …`."""
+
+    inputs: tuple[Name, ...]
+    body: Body
+
+
+@dataclass(frozen=True)
+class BlockDefinition(Node):
+    name: str
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
+    formals: tuple[NetworkFormal, ...]
+    statements: tuple[Assignment, ...]
+    forward: Forward
+
+
+@dataclass(frozen=True)
+class BackboneDefinition(Node):
+    """A chain of layers; with `base` the backbone of that name, with other values for some of its formals and statements."""
+
+    name: str
+    name_span: Span = field(compare=False, repr=False, kw_only=True)
+    formals: tuple[NetworkFormal, ...]
+    statements: tuple[Assignment, ...]
+    base: Name | None = None
+
+
+Item = (
+    Grid
+    | Import
+    | OrderDefinition
+    | FormulaDefinition
+    | RecurrenceDefinition
+    | ScanDefinition
+    | BlockDefinition
+    | BackboneDefinition
+)
 
 
 @dataclass(frozen=True)
