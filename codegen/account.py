@@ -52,15 +52,16 @@ class KeepAccount:
     it keeps `kept` (`kept_bytes` per channel); `again` it computes from them a second time.
 
     `saved_bytes` are an image's states, saved `every` so many steps, `all_bytes` what keeping `kept` of all steps would take.
+    Where chunks of steps are matrix products, no single step is run again, and nothing of it is kept (`run_again` is None).
     """
 
     every: int
     saved_bytes: int
-    all_bytes: int
-    run_again: Operations
-    kept: tuple[str, ...]
-    kept_bytes: int
-    again: Operations
+    all_bytes: int = 0
+    run_again: Operations | None = None
+    kept: tuple[str, ...] = ()
+    kept_bytes: int = 0
+    again: Operations | None = None
 
 
 def direction_accounts(
@@ -84,6 +85,8 @@ def keep_account(kernels: ScanKernels, schedule: Schedule, sizes: Sizes) -> Keep
     channels = [count for _, count in kernels.channels(sizes.channels)]
     chunks = [-(-length // schedule.backward_chunk) for length in lengths]
     states = sum(count * own for count, own in zip(chunks, channels, strict=True)) * len(kernels.forward.states)
+    if schedule.kind == "chunked":
+        return KeepAccount(schedule.backward_chunk, states * sizes.computing)
     after = {advance.value for advance in backward.advances if advance.state in backward.keep}
     kept = [name for name in backward.keep if name not in after]  # a state after a step is the one before the next
     steps = sum(length * own for length, own in zip(lengths, channels, strict=True)) * len(kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from numbers import Integral
 from os import PathLike
@@ -10,13 +9,13 @@ from os import PathLike
 from scanlang.check.expressions import names_in
 from scanlang.check.program import HEAD, CheckedScan
 from scanlang.check.sizes import evaluate_size, size_problem
-from scanlang.codegen.in_steps import read_in_steps, visits_twice, written_in_steps
 from scanlang.codegen.op import CompiledScan
 from scanlang.diagnostics import ScanError
 from scanlang.errors import BadSize, MissingSize, NoSuchLayer
-from scanlang.graph.scan_graph import OWN, ScanGraph
+from scanlang.graph.scan_graph import ScanGraph
 from scanlang.limits import LIMITS
-from scanlang.pipeline import conv_graph, operator_graph
+from scanlang.maps.traversal import Traversal
+from scanlang.pipeline import conv_graph_of, operator_graph_of
 from scanlang.program import Program
 from scanlang.syntax.nodes import Expr
 
@@ -34,56 +33,34 @@ def compile_scan(program: Program | str | PathLike[str], scan: str | None = None
 
     program = program if isinstance(program, Program) else load(program)
     name = program.scan_name(scan)
-    checked = scan_of_layer(program, name, layer)
-    graph, conv = operator_graph(program.verified, name, int(layer)), None
+    return compile_checked(scan_of_layer(program, name, layer), program.traversal(name, int(layer)))
+
+
+def compile_checked(scan: CheckedScan, traversal: Traversal) -> CompiledScan:
+    """The operator of one layer of a scan, and what it visits."""
+    graph, conv = operator_graph_of(scan, traversal), None
     if graph.conv is not None and graph.conv.along is not None:
-        conv = _compile_conv(checked, conv_graph(program.verified, name, int(layer)))
-    return CompiledScan(graph, fixed_sizes(checked), checked.span, conv, checked.uncovered)
+        conv = compile_conv(scan, conv_graph_of(scan, traversal))
+    return CompiledScan(graph, fixed_sizes(scan), scan.span, conv, scan.uncovered, usual_sizes(scan))
 
 
-@dataclass(frozen=True)
-class ForModule:
-    """The operator of a module, with the convolution in a pass of its own where something is projected from what it makes.
-
-    `summed`: the operands `elsewhere` run along another order than the convolution, which visits cells several times; they are
-    projected from the sum over the visits.
-    """
-
-    op: CompiledScan
-    summed: CompiledScan | None
-    elsewhere: frozenset[str]
-
-
-def compile_for_module(program: Program, name: str, layer: int) -> ForModule:
-    """The operator whose projections are made before, on rows."""
-    checked = scan_of_layer(program, name, layer)
-    op = compile_scan(program, name, layer)
-    conv, graph = op.graph.conv, op.graph
-    projected = frozenset(n for one in checked.projections if conv and one.source == conv.source for n in one.names)
-    if conv is None or conv.along is not None or not projected:
-        return ForModule(op, None, frozenset())
-    before, summed, elsewhere = conv_graph(program.verified, name, int(layer)), None, frozenset[str]()
-    if visits_twice(graph.traversal):
-        elsewhere = projected & graph.stream_routes.keys()
-        graph, before = read_in_steps(graph, projected), written_in_steps(before)
-        summed = _compile_conv(checked, replace(before, output_route=OWN)) if elsewhere else None
-    before_op = _compile_conv(checked, before)
-    op = CompiledScan(graph, fixed_sizes(checked), checked.span, before_op, checked.uncovered)
-    return ForModule(op, summed, elsewhere)
-
-
-def _compile_conv(scan: CheckedScan, graph: ScanGraph) -> CompiledScan:
+def compile_conv(scan: CheckedScan, graph: ScanGraph) -> CompiledScan:
+    """The convolution of a scan in a pass of its own; others see to it that cells are visited."""
     return CompiledScan(graph, {}, scan.span, uncovered=True)
 
 
 def scan_of_layer(program: Program, name: str, layer: object) -> CheckedScan:
     """The scan with the directions of one layer, or a ScanError."""
-    scan = program.checked.scans[name]
+    return layer_of(program.checked.scans[name], layer)
+
+
+def layer_of(scan: CheckedScan, layer: object) -> CheckedScan:
+    """The scan with the directions of one layer, or a ScanError."""
     number = -1 if isinstance(layer, bool) or not isinstance(layer, Integral) else int(layer)
     if number < 0:
-        raise ScanError([NoSuchLayer(scan.span, name, layer, 0)])
+        raise ScanError([NoSuchLayer(scan.span, scan.name, layer, 0)])
     if scan.layer_rule == "list" and number >= len(scan.layers):
-        raise ScanError([NoSuchLayer(scan.span, name, number, len(scan.layers))])
+        raise ScanError([NoSuchLayer(scan.span, scan.name, number, len(scan.layers))])
     return scan.at_layer(number)
 
 
@@ -105,6 +82,13 @@ def fixed_sizes(scan: CheckedScan) -> dict[str, int]:
             continue
         fixed[label] = _integer(scan, label, evaluate_size(value, known))
     return fixed
+
+
+def usual_sizes(scan: CheckedScan) -> dict[str, int]:
+    """The sizes that a scan's defaults come to without the number of channels, by the recurrence's label."""
+    known = _defaults(scan)
+    sizes = {label: value for label, value in scan.sizes.items() if _names(value) <= known.keys()}
+    return {label: _integer(scan, label, evaluate_size(value, known)) for label, value in sizes.items()}
 
 
 def _defaults(scan: CheckedScan) -> dict[str, int]:

@@ -11,22 +11,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scanlang.check.program import UNIT, UNITS
+from scanlang.check.program import DIRECTION, UNIT, UNITS
 from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Number, Sum
 
 _BINARY: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div,
+    "<": torch.lt, "<=": torch.le, ">": torch.gt, ">=": torch.ge, "==": torch.eq, "!=": torch.ne,
 }  # fmt: skip
 _FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt, "tanh": torch.tanh,
     "abs": torch.abs,
     "sigmoid": torch.sigmoid, "silu": functional.silu, "softplus": functional.softplus, "relu": torch.relu,
-    "gelu": functional.gelu, "min": torch.minimum, "max": torch.maximum,
+    "gelu": functional.gelu, "min": torch.minimum, "max": torch.maximum, "where": torch.where,
 }  # fmt: skip
 
 
 Numbers = Mapping[str, float | Tensor]
-"""Values of names: of indices a number, of `unit` and `units` as the last dimension of `front` has them."""
+"""Values of names: of indices a number, of `direction`, `unit` and `units` what spreads over the dimensions of `front`."""
 
 
 def initial_value(
@@ -34,12 +35,12 @@ def initial_value(
     indices: tuple[str, ...],
     sizes: Mapping[str, int],
     front: tuple[int, ...],
-    units: Mapping[str, Tensor] | None = None,
+    numbers: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
     """A parameter of shape `(*front, *sizes of indices)`, in torch's default type; draws are made per element.
 
     Without an expression: U(-1/√n, 1/√n) where n is the product of the index sizes, as `nn.Linear`; zeros without indices.
-    `units` says the number of the unit, and the number of units, for every entry of the last dimension of `front`.
+    `numbers` are those of directions and units, as `direction_numbers` and `unit_numbers` say them.
     """
     extents = tuple(sizes[index] for index in indices)
     if expression is None:
@@ -47,11 +48,17 @@ def initial_value(
             return torch.zeros(front)
         bound = 1.0 / math.sqrt(math.prod(extents))
         return torch.empty(*front, *extents).uniform_(-bound, bound)
-    result = torch.empty(*front, *extents, dtype=torch.float64)
+    result = torch.empty((*front, *extents), dtype=torch.float64)
     for element in itertools.product(*map(range, extents)):
         place: tuple[Any, ...] = (..., *element)
-        result[place] = _evaluate(expression, {**(units or {}), **dict(zip(indices, element, strict=True))}, front)
+        result[place] = _evaluate(expression, {**(numbers or {}), **dict(zip(indices, element, strict=True))}, front)
     return result.to(torch.get_default_dtype())
+
+
+def direction_numbers(entries: Sequence[int], front: tuple[int, ...]) -> dict[str, Tensor]:
+    """`direction` over the dimensions `front`, so many `entries` of the first of them being each direction's."""
+    numbers = [torch.full((count, *(1 for _ in front[1:])), float(direction)) for direction, count in enumerate(entries)]
+    return {DIRECTION: torch.cat(numbers) if front else torch.zeros(())}
 
 
 def unit_numbers(counts: Sequence[int], channels: int = 1) -> dict[str, Tensor]:

@@ -6,20 +6,23 @@ Maps and tokens are packed into rows once; everything between is on rows: convol
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scanlang.check.program import HEAD, LABELS, CheckedOperand
+from scanlang.check.program import HEAD, LABELS, CheckedOperand, CheckedScan
 from scanlang.check.widths import misfit
 from scanlang.codegen.arguments import map_argument, token_argument
-from scanlang.codegen.compile import compile_for_module, scan_of_layer
-from scanlang.codegen.initial import initial_value, unit_numbers
+from scanlang.codegen.compile import layer_of
+from scanlang.codegen.for_module import compile_for_module
+from scanlang.codegen.initial import direction_numbers, initial_value, unit_numbers
 from scanlang.codegen.module_sizes import channel_count, formal_sizes, index_sizes
 from scanlang.codegen.projections import ProjectionShape
+from scanlang.codegen.row_arguments import RowArguments
+from scanlang.codegen.rows import Rows
 from scanlang.codegen.signature import FLOATS, Signature
 from scanlang.codegen.units import undivided
 from scanlang.codegen.used_layers import used_layer
@@ -66,14 +69,29 @@ class Scan2d(nn.Module):
         from scanlang import load
 
         program = program if isinstance(program, Program) else load(program)
-        self.scan = scan_of_layer(program, program.scan_name(scan), layer)
-        self.sizes = formal_sizes(self.scan, channels, sizes)
+        self._make(program.scans[program.scan_name(scan)], program.checked.axes, channels, layer, sizes)
+
+    @classmethod
+    def of_checked(
+        cls, scan: CheckedScan, axes: tuple[str, ...], channels: int, layer: int = 0, sizes: Mapping[str, int] | None = None
+    ) -> Scan2d:
+        """The module of a scan that was found already, on a grid of these axes."""
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        made._make(scan, axes, channels, layer, sizes or {})
+        return made
+
+    def _make(
+        self, scan: CheckedScan, axes: tuple[str, ...], channels: int | None, layer: int, sizes: Mapping[str, int]
+    ) -> None:
+        self.sizes = formal_sizes(layer_of(scan, layer), channels, sizes)
+        compiled = compile_for_module(scan, axes, layer)
+        self.scan, self.op, self._summed, self._elsewhere = compiled.scan, compiled.op, compiled.summed, compiled.elsewhere
         self.channels = channel_count(self.scan, channels, self.sizes)
-        compiled = compile_for_module(program, self.scan.name, layer)
-        self.op, self._summed, self._elsewhere = compiled.op, compiled.summed, compiled.elsewhere
         self._labels = index_sizes(self.scan, self.sizes)
         self._check_units()
         self._signature = self._call_signature()
+        self._row_arguments = RowArguments(self._signature, self.scan.inputs, self.channels, axes)
         self._learned: list[str] = []
         self._make_parameters()
         self._make_projections()
@@ -125,7 +143,8 @@ class Scan2d(nn.Module):
         extents["label"] = len(LABELS)
         for operand in self.scan.recurrence.operands:
             if operand.kind in ("param", "shared param"):
-                value = initial_value(operand.initial, operand.indices, extents, self._front(operand), self._units(operand))
+                numbers = {**self._direction(operand), **self._units(operand)}
+                value = initial_value(operand.initial, operand.indices, extents, self._front(operand), numbers)
                 self._register(operand.span, operand.name, value)
 
     def _front(self, operand: CheckedOperand) -> tuple[int, ...]:
@@ -134,6 +153,15 @@ class Scan2d(nn.Module):
         if operand.kind == "shared param":
             return () if shared else (self._directions,)
         return self._per_channel(shared, self._unit_sizes[HEAD] if operand.per == "unit" else 1)
+
+    def _direction(self, operand: CheckedOperand) -> dict[str, Tensor]:
+        """The number of the direction for the first dimension before the indices."""
+        front, split = self._front(operand), self.scan.split is not None and operand.kind == "param"
+        if operand.name in self.scan.shared:
+            return direction_numbers(front[:1], front)
+        every = self._unit_sizes[HEAD] if operand.per == "unit" else 1
+        own = self.op.signature.own_channels(self.channels) if split else (every,) * self._directions
+        return direction_numbers([part // every for part in own], front)
 
     def _units(self, operand: CheckedOperand) -> dict[str, Tensor]:
         """The numbers of units for the last dimension before the indices."""
@@ -151,8 +179,11 @@ class Scan2d(nn.Module):
         return (count,) if shared else (self._directions, count)
 
     def _make_projections(self) -> None:
+        self._projections: list[tuple[ProjectionShape, list[tuple[int, ...]]]] = []
         for number, projection in enumerate(self.scan.projections):
-            weight, bias = self._projection(number).initial(projection.bias)
+            shape = self._projection(number)
+            self._projections.append((shape, [self._shape(name) for name in projection.names]))
+            weight, bias = shape.initial(projection.bias)
             self.register_parameter(f"{project_name(number)}_weight", nn.Parameter(weight))
             if bias is not None:
                 self.register_parameter(f"{project_name(number)}_bias", nn.Parameter(bias))
@@ -198,22 +229,41 @@ class Scan2d(nn.Module):
         self._signature.check(given)
         rows = self.op.rows(self._signature.grid(given))
         self.op.check_tokens(self._signature, given, rows)
+        result, last = self._run(rows, self._signature.packed(rows, given), given, h0, return_state)
+        return self.op.unpack(rows, result, last)
+
+    def on_rows(self, inputs: Sequence[Tensor], grid: Sequence[int], tokens: Sequence[tuple[str, int]] = ()) -> Tensor:
+        """The scan of maps that lie in rows `(B, R, C)` already, as is the result: cells in raster order, then `tokens`, so
+        many of every name. Nothing is packed or copied but where the orders have pads, or other orders of tokens.
+
+        Of a scan that takes nothing beside its inputs.
+        """
+        rows = self.op.rows(tuple(grid))
+        self._row_arguments.check(inputs, rows, tokens)
+        for number, projection in enumerate(self.scan.projections):
+            self._check_weight(number, projection.source, inputs[self.scan.inputs.index(projection.source)])
+        maps = {name: rows.take(x, tokens) for name, x in zip(self.scan.inputs, inputs, strict=True)}
+        return rows.give(self._run(rows, maps, {}, None, False)[0], tokens)
+
+    def _run(
+        self, rows: Rows, packed: Mapping[str, Tensor], given: Mapping[str, Tensor], h0: Any, return_state: bool
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """The result on rows, and the last states where they are asked for."""
         values = {**given, **{name: getattr(self, name) for name in self._learned}}
-        maps = self._signature.packed(rows, given)
+        maps = dict(packed)
         if self.op.conv is not None:
             maps |= self.op.convolved(rows, maps, values, h0)
         if self._summed is not None:
-            maps[SUMMED] = self._summed.outputs(rows, maps, values, self._summed.states.own(h0))[0]
+            maps[SUMMED] = self._summed.outputs(rows, maps, values, self._summed.states.own(h0) or None)[0]
         for number in range(len(self.scan.projections)):
             maps |= self._project(number, maps)
-        result, last = self.op.run(rows, maps, values, h0, return_state)
-        return self.op.unpack(rows, result, last)
+        return self.op.run(rows, maps, values, h0, return_state)
 
     def _given(self, inputs: tuple[Tensor, ...], keywords: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The arguments by name, every one there and none too many."""
         names = self.scan.inputs
         if len(inputs) > len(names):
-            raise ScanError([WrongArguments(self.scan.span, (), (f"{len(inputs)} inputs",), names)])
+            raise ScanError([WrongArguments(self.scan.span, (), (), names, unnamed=len(inputs), inputs=len(names))])
         given = {**dict(zip(names, inputs, strict=False)), **keywords}
         if len(given) < len(inputs) + len(keywords):
             twice = tuple(f"a second {name}" for name in names[: len(inputs)] if name in keywords)
@@ -234,26 +284,30 @@ class Scan2d(nn.Module):
         projection, stem = self.scan.projections[number], project_name(number)
         weight: Tensor = getattr(self, f"{stem}_weight")
         bias: Tensor | None = getattr(self, f"{stem}_bias", None)
-        rows = self._projection(number).project(x, weight, bias)
-        shapes = [self._shape(name) for name in projection.names]
+        shape, shapes = self._projections[number]
+        rows = shape.project(x, weight, bias)
         parts = rows.split([math.prod(shape) for shape in shapes], -1)
         return {
-            name: part.unflatten(-1, shape) if shape else part.squeeze(-1)
-            for name, part, shape in zip(projection.names, parts, shapes, strict=True)
+            name: part.unflatten(-1, own) if own else part.squeeze(-1)
+            for name, part, own in zip(projection.names, parts, shapes, strict=True)
         }
 
     def _check_projectable(self, number: int, name: str, x: object) -> None:
         """Raise a ScanError where a projection cannot take `x`."""
-        weight: Tensor = getattr(self, f"{project_name(number)}_weight")
         if not isinstance(x, Tensor):
             raise ScanError([WrongType(self.scan.span, name, f"a {type(x).__name__}", "a tensor")])
-        finding: Diagnostic | None = None
         if x.dim() != 2 + len(self._signature.axes) or x.shape[-1] != self.channels:
             wanted = f"(B, {', '.join(self._signature.axes)}, {self.channels})"
-            finding = WrongShape(self.scan.span, name, tuple(x.shape), wanted)
-        elif x.device != weight.device:
+            raise ScanError([WrongShape(self.scan.span, name, tuple(x.shape), wanted)])
+        self._check_weight(number, name, x)
+
+    def _check_weight(self, number: int, name: str, x: Tensor) -> None:
+        """Raise a ScanError where `x` is elsewhere or of another type than the weights of a projection."""
+        weight: Tensor = getattr(self, f"{project_name(number)}_weight")
+        finding: Diagnostic | None = None
+        if x.device != weight.device:
             finding = WrongDevice(self.scan.span, name, str(x.device), str(weight.device))
-        elif x.dtype != weight.dtype and not (x.dtype in FLOATS and torch.is_autocast_enabled(x.device.type)):
+        elif x.dtype != weight.dtype and not _is_cast(x, weight):
             was, wanted = (str(dtype).removeprefix("torch.") for dtype in (x.dtype, weight.dtype))
             finding = WrongType(self.scan.span, name, was, f"{wanted}, as the module's weights are")
         if finding is not None:
@@ -262,3 +316,9 @@ class Scan2d(nn.Module):
     def extra_repr(self) -> str:
         sizes = ", ".join(f"{label}={size}" for label, size in self.sizes.items())
         return f"{self.scan.name}, {sizes}, {self._directions} directions"
+
+
+def _is_cast(*tensors: Tensor) -> bool:
+    """Autocast makes one type of them; float64 it leaves as it is."""
+    floats = all(tensor.dtype in FLOATS and tensor.dtype != torch.float64 for tensor in tensors)
+    return floats and torch.is_autocast_enabled(tensors[0].device.type)

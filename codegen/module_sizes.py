@@ -18,7 +18,7 @@ def formal_sizes(scan: CheckedScan, channels: int | None, given: Mapping[str, in
     labels = tuple(formal.label for formal in scan.formals)
     unknown = tuple(name for name in given if name not in labels)
     if unknown:
-        raise ScanError([WrongArguments(scan.span, (), unknown, labels)])
+        raise ScanError([WrongArguments(scan.span, (), unknown, labels, ("channels", "layer"))])
     if "layer" in labels:
         raise ScanError([ReservedName(scan.span, "a size of a module", "layer", "`layer=` picks the directions")])
     sizes = dict(given) if channels is None or not labels else {labels[0]: channels, **given}
@@ -30,7 +30,8 @@ def formal_sizes(scan: CheckedScan, channels: int | None, given: Mapping[str, in
         if formal.label in sizes:
             continue
         if formal.default is None:
-            raise ScanError([MissingSize(scan.span, scan.name, formal.label, formal.span)])
+            called = "channels" if formal.label == labels[0] else formal.label
+            raise ScanError([MissingSize(scan.span, scan.name, formal.label, formal.span, called)])
         sizes[formal.label] = _size(scan, formal.label, evaluate_size(formal.default, sizes))
     return sizes
 

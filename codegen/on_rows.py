@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,9 +100,10 @@ class ScanOnRows:
                 self._constants[key] = AlongTime(self.visits(grid), device)
             return self._constants[key]
 
-    def executable(self, arrays: Sequence[Tensor]) -> Executable:
+    def executable(self, arrays: Sequence[Tensor], sizes: Mapping[str, int] | None = None) -> Executable:
         """The scan for the sizes and the device of `arrays`, made on first use."""
-        sizes, device = self.signature.sizes(list(arrays)), arrays[0].device.type
+        sizes = self.signature.sizes(list(arrays)) if sizes is None else sizes
+        device = arrays[0].device.type
         key = (device, *sizes.items())
         with self._lock:
             if key not in self._executables:
@@ -126,9 +127,11 @@ class ScanOnRows:
         like, leading = self.signature.like(self.signature.sizes(list(arrays))), self.signature.leading
         return by_name[like.name], leading.shown(by_name[leading.name])
 
-    def kernel_arrays(self, arrays: Sequence[Tensor], grid: Sequence[int]) -> dict[str, Tensor]:
+    def kernel_arrays(
+        self, arrays: Sequence[Tensor], grid: Sequence[int], sizes: Mapping[str, int] | None = None
+    ) -> dict[str, Tensor]:
         """What an executable takes: streams, parameters and inputs of the merge, by name."""
-        sizes = self.signature.sizes(list(arrays))
+        sizes = self.signature.sizes(list(arrays)) if sizes is None else sizes
         made = {array.name: array.flattened(t, sizes) for array, t in zip(self.signature.arrays, arrays, strict=True)}
         if not self.graph.labelled and not self.graph.restarts:
             return made
@@ -157,8 +160,9 @@ class ScanOnRows:
         """The output, the saved states, the partial outputs, and (`last`) the states after the last step."""
         (arrays, orders), size = self.split(tensors), self.verified(grid)
         self.check_orders(orders, size)
-        executable, entry = self.executable(arrays), None if entry is None else entry.contiguous()
-        made, tables = self.kernel_arrays(arrays, size), self.tables(orders, size)
+        sizes = self.signature.sizes(arrays)
+        executable, entry = self.executable(arrays, sizes), None if entry is None else entry.contiguous()
+        made, tables = self.kernel_arrays(arrays, size, sizes), self.tables(orders, size)
         final = self.zero_states(arrays) if last else None
         result, saved = executable.forward(made, size, save, tables, entry, final)
         if self.pads(size):
@@ -182,7 +186,9 @@ class ScanOnRows:
         `gradient` is that of the output, `final` of the states after the last step; without them they are zero.
         """
         (arrays, orders), size = self.split(tensors), self.verified(grid)
-        executable, made, tables = self.executable(arrays), self.kernel_arrays(arrays, size), self.tables(orders, size)
+        sizes = self.signature.sizes(arrays)
+        executable, made = self.executable(arrays, sizes), self.kernel_arrays(arrays, size, sizes)
+        tables = self.tables(orders, size)
         entry, final = (None if ends is None else ends.contiguous() for ends in (entry, final))
         saved = Saved(states, partials)
         if states.numel() == 0:

@@ -8,11 +8,12 @@ Around `torch.ops.scanlang.<name>`, which works on rows, there is plain torch on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from scanlang.codegen.arguments import signature_of
 from scanlang.codegen.on_rows import ScanOnRows
@@ -23,7 +24,7 @@ from scanlang.codegen.second_pass import SecondPass
 from scanlang.codegen.signature import Signature
 from scanlang.codegen.states import Extent, States
 from scanlang.diagnostics import Diagnostic, ScanError
-from scanlang.errors import WrongArguments, WrongTokenCount
+from scanlang.errors import NotByTransforms, WrongArguments, WrongTokenCount, WrongType
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.graph.step_rewrites import convolved
 from scanlang.source import Span
@@ -58,13 +59,15 @@ class CompiledScan:
         span: Span,
         conv: CompiledScan | None = None,
         uncovered: bool = False,
+        usual: Mapping[str, int] | None = None,
     ) -> None:
         """`conv` is the convolution of the first input in a pass of its own, for those who need it there.
 
-        `uncovered`: there may be cells that no direction visits.
+        `uncovered`: there may be cells that no direction visits. `usual` are the sizes that the scan's defaults come to.
         """
         self.graph, traversal = graph, graph.traversal
         self.conv: CompiledScan | None = conv
+        self.usual = dict(usual or {})
         self.convolves_before = graph.conv is not None and convolved(graph.conv.source) in graph.inputs()
         before = conv.signature if conv is not None and self.convolves_before else None
         self.signature: Signature = signature_of(graph, fixed, span, before)
@@ -78,7 +81,9 @@ class CompiledScan:
         return self  # it never changes, and a copied module may share it
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CompiledScan, (self.graph, dict(self.signature.fixed), self.signature.span, self.conv, self.on_rows.uncovered)
+        signature = self.signature
+        made = self.graph, dict(signature.fixed), signature.span, self.conv, self.on_rows.uncovered, self.usual
+        return CompiledScan, made
 
     @property
     def identity(self) -> str:
@@ -93,8 +98,7 @@ class CompiledScan:
 
     def __call__(self, /, *positional: Tensor, h0: Any = None, return_state: bool = False, **given: Any) -> Any:
         if positional:
-            unknown = (f"an argument without a name{f' ({len(positional)} of them)' if len(positional) > 1 else ''}",)
-            raise ScanError([WrongArguments(self.signature.span, (), unknown, self.signature.names)])
+            raise ScanError([WrongArguments(self.signature.span, (), (), self.signature.names, unnamed=len(positional))])
         self.signature.complete(given)
         self.signature.check(given)
         rows = self.rows(self.signature.grid(given))
@@ -164,7 +168,7 @@ class CompiledScan:
         """
         assert self.conv is not None
         assert self.graph.conv is not None
-        own = self.conv.states.own(h0)
+        own = self.conv.states.own(h0) or None
         return {convolved(self.graph.conv.source): self.conv.outputs(rows, maps, given, own)[0]}
 
     def outputs(
@@ -172,14 +176,25 @@ class CompiledScan:
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
         """What the registered operator makes: `(B, R, C)`, or `(B, R, K, C)` where the outputs stay side by side; and the last
         states where they are asked for."""
+        if not isinstance(return_state, bool):
+            raise ScanError([WrongType(self.signature.span, "return_state", repr(return_state), "True or False")])
         tensors = self.tensors(maps, given)
         extent = self.extent(tensors) if return_state or h0 is not None else None
         states = self.states.checked(h0, extent) if extent is not None and h0 is not None else {}
         entry = self.states.packed(states, extent) if extent is not None and states else None
         differentiable = tensors if entry is None else [*tensors, entry]
         save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in differentiable)
+        if not torch.compiler.is_compiling():
+            self.check_transforms(differentiable, save)
         made, _, _, last = self.torch_op(*tensors, entry, grid=list(rows.grid), save=save, last=return_state)
         return made, self.states.unpacked(last, extent) if extent is not None and return_state else None
+
+    def check_transforms(self, tensors: Sequence[Tensor], save: bool) -> None:
+        """What is differentiated is so backwards, by autograd itself: a tangent would be lost without a word."""
+        is_dual = forward_ad._current_level >= 0
+        forwards = is_dual and any(forward_ad.unpack_dual(one).tangent is not None for one in tensors)
+        if forwards or (save and torch._C._are_functorch_transforms_active()):
+            raise ScanError([NotByTransforms(self.signature.span, self.signature.scan, forwards)])
 
     def extent(self, tensors: list[Tensor]) -> Extent:
         """What the states of a call have in common."""

@@ -46,8 +46,8 @@ class Report:
     why_sequential: str | None
     forward: Traffic
     backward: Traffic
-    forward_operations: Operations
-    backward_operations: Operations
+    forward_operations: Operations | None
+    backward_operations: Operations | None
     merge: MergeAccount
     keep: KeepAccount
     kernels: tuple[CodeReport, ...]
@@ -72,9 +72,7 @@ class Report:
             *([f"          step by step: {self.why_sequential}"] if self.why_sequential else []),
             f"{'per image':<26}{'ideal':>12}{'moved':>12}",
             *(_traffic_line(name, one) for name, one in (("forward", self.forward), ("backward", self.backward))),
-            f"{'per step and channel':<26}{'arithmetic':>12}{'divisions':>12}{'exp, log, …':>12}",
-            _operations_line("forward", self.forward_operations),
-            _operations_line("backward", self.backward_operations),
+            *self._operations_lines(),
             *_keep_lines(self.keep),
             *self._kernel_lines(),
         ]
@@ -84,6 +82,16 @@ class Report:
         """Rows of a map that are no cells."""
         found = [f"tokens    {', '.join(f'{count} {name}' for name, count in self.tokens.items())}"] if self.tokens else []
         return found + ([f"pads      {self.pads}"] if self.pads else [])
+
+    def _operations_lines(self) -> list[str]:
+        """Of chunks of steps they are not counted."""
+        if self.forward_operations is None or self.backward_operations is None:
+            return []
+        return [
+            f"{'per step and channel':<26}{'arithmetic':>12}{'divisions':>12}{'exp, log, …':>12}",
+            _operations_line("forward", self.forward_operations),
+            _operations_line("backward", self.backward_operations),
+        ]
 
     def _kernel_lines(self) -> list[str]:
         if self.target == "cpu":
@@ -107,9 +115,12 @@ def _conv_line(conv: ConvAccount) -> str:
 
 def _keep_lines(keep: KeepAccount) -> list[str]:
     steps = "every step" if keep.every == 1 else f"every {keep.every} steps"
+    saved = f"saved     the states {steps}, {_bytes(keep.saved_bytes)} per image"
+    if keep.run_again is None or keep.again is None:
+        return [f"{saved}; from them the matrix products of a chunk are made again"]
     kept = _abridged(keep.kept) or "nothing"
     return [
-        f"saved     the states {steps}, {_bytes(keep.saved_bytes)} per image; from them the forward is run again,",
+        f"{saved}; from them the forward is run again,",
         f"          {_counted(keep.run_again)} per step and channel: to save what it makes would take {_bytes(keep.all_bytes)}",
         f"kept      of each such step {kept}: {keep.kept_bytes} bytes a channel",
         f"again     what is cheaper to compute than to keep: {_counted(keep.again)} per step and channel",

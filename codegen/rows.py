@@ -6,7 +6,7 @@ Plain torch, so that autograd and `torch.compile` see through it; a map without 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,18 @@ class Rows:
             parts.append(flat.new_zeros(flat.shape[0], self.pads, *flat.shape[2:]))
         return torch.cat(parts, 1) if len(parts) > 1 else flat
 
+    def take(self, x: Tensor, tokens: Sequence[tuple[str, int]]) -> Tensor:
+        """Rows `(B, R, …)` whose tokens are `tokens`, without pads → those of a call; a copy only where they differ."""
+        parts = [x] if tuple(tokens) == self.tokens else _rearranged(x, self.cells, tokens, self.tokens)
+        if self.pads:
+            parts.append(x.new_zeros(x.shape[0], self.pads, *x.shape[2:]))
+        return torch.cat(parts, 1) if len(parts) > 1 else x
+
+    def give(self, x: Tensor, tokens: Sequence[tuple[str, int]]) -> Tensor:
+        """What undoes `take`."""
+        x = x[:, : self.covered] if self.pads else x
+        return x if tuple(tokens) == self.tokens else torch.cat(_rearranged(x, self.cells, self.tokens, tokens), 1)
+
     def unpack(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """`(B, R, …)`, with its pads or without → `(B, <axes>, …)`, contiguous, and the tokens by name."""
         cells = rows[:, : self.cells].reshape(rows.shape[0], *self.grid, *rows.shape[2:]).contiguous()
@@ -46,3 +58,12 @@ class Rows:
             tokens[name] = rows[:, first : first + count].contiguous()
             first += count
         return cells, tokens
+
+
+def _rearranged(x: Tensor, cells: int, were: Sequence[tuple[str, int]], wanted: Sequence[tuple[str, int]]) -> list[Tensor]:
+    """The cells and the tokens of every name, in the order `wanted`."""
+    first, parts = cells, {}
+    for name, count in were:
+        parts[name] = x[:, first : first + count]
+        first += count
+    return [x[:, :cells], *(parts[name] for name, _ in wanted)]

@@ -24,8 +24,15 @@ OPERATORS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div,
     "<": torch.lt, "<=": torch.le, ">": torch.gt, ">=": torch.ge, "==": torch.eq, "!=": torch.ne,
 }  # fmt: skip
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """With slope 0 at 0, as in the kernels."""
+    return torch.where(x == 0, 0.0, torch.sqrt(torch.where(x == 0, 1.0, x)))
+
+
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
-    "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": torch.sqrt, "tanh": torch.tanh,
+    "exp": torch.exp, "expm1": torch.expm1, "log": torch.log, "log1p": torch.log1p, "sqrt": sqrt, "tanh": torch.tanh,
     "abs": torch.abs, "relu": torch.relu, "sigmoid": torch.sigmoid, "silu": functional.silu, "gelu": functional.gelu,
     "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),
     "min": torch.minimum, "max": torch.maximum, "where": torch.where,

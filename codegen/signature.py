@@ -23,6 +23,8 @@ from scanlang.source import Span
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 FLOATS_IN_WORDS = "float32, bfloat16, float16 or float64"
 INTEGERS = (torch.int32, torch.int64)
+OF_EVERY_SCAN = ("h0", "return_state")
+"""What every scan takes beside its own arguments."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class Signature:
         missing = tuple(name for name in self.names if name not in given)
         unknown = tuple(name for name in given if name not in self.names)
         if missing or unknown:
-            raise ScanError([WrongArguments(self.span, missing, unknown, self.names)])
+            raise ScanError([WrongArguments(self.span, missing, unknown, self.names, OF_EVERY_SCAN)])
 
     def grid(self, given: Mapping[str, Any]) -> tuple[int, ...]:
         """The length of every axis, as the first map has it."""

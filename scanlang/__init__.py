@@ -5,8 +5,9 @@
     scanlang.order("window(snake, 7, 7)")               # an order from its text: it prints, compares and draws itself
     op = scanlang.compile(program, scan="cross")        # a torch operator, differentiable in every argument
     core = scanlang.Scan2d(program, "cross", 96)        # an nn.Module with the projections and parameters
+    model = scanlang.Backbone("backbones.vmamba", "vmamba_tiny_s1l8")     # a whole network of them
 
-Loading, checking and drawing need no torch; `compile` and `Scan2d` import it.
+Loading, checking and drawing need no torch; `compile`, `Scan2d`, `Block` and `Backbone` import it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from scanlang.backbones.backbone import Backbone
+    from scanlang.backbones.block import Block
     from scanlang.codegen.compile import compile_scan as compile
     from scanlang.codegen.module import Scan2d
     from scanlang.codegen.op import CompiledScan
@@ -32,8 +35,12 @@ _PUBLIC = {
     "ScanError": "scanlang.diagnostics",
     "CompiledScan": "scanlang.codegen.op",
     "Scan2d": "scanlang.codegen.module",
+    "Backbone": "scanlang.backbones.backbone",
+    "Block": "scanlang.backbones.block",
 }
-__all__ = ["CompiledScan", "Program", "Scan2d", "ScanError", "compile", "load", "loads", "order"]
+_MODULES = ("backbones", "viz")
+"""Packages that are there without an import of their own."""
+__all__ = ["Backbone", "Block", "CompiledScan", "Program", "Scan2d", "ScanError", "compile", "load", "loads", "order"]
 
 
 def __getattr__(name: str) -> Any:
@@ -41,6 +48,8 @@ def __getattr__(name: str) -> Any:
         return import_module("scanlang.codegen.compile").compile_scan
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name in _MODULES:
+        return import_module(f"scanlang.{name}")
     raise AttributeError(f"module 'scanlang' has no attribute {name!r}")
 
 

@@ -325,7 +325,7 @@ def test_mistakes_when_it_is_made(build: object, words: str) -> None:
     [
         (((1, 3, 4, 7),), {}, "argument `x` has shape (1, 3, 4, 7)"),
         (((3, 4, 6),), {}, "argument `x` has shape (3, 4, 6)"),
-        (((1, 3, 4, 6), (1, 3, 4, 6)), {}, "2 inputs"),
+        (((1, 3, 4, 6), (1, 3, 4, 6)), {}, "takes 1 argument without a name, not 2"),
         ((), {}, "misses `x`"),
         (((1, 3, 4, 6),), {"z": (1, 3, 4, 6)}, "does not know `z`"),
         (((1, 3, 4, 6),), {"A_log": (1, 6, 2)}, "`A_log`"),
