@@ -176,3 +176,30 @@ def _colour_bar(whole: Any, picture: Any) -> None:
     bar.ax.tick_params(labelsize=8, length=2)
     bar.ax.minorticks_off()
     bar.set_ticks([1e-5, 1e-4, 1e-3, 1e-2], labels=["1/100,000", "1/10,000", "1/1,000", "1/100"])
+
+
+def draw_curves(path: Path, heading: str, curves: Mapping[str, Sequence[Sequence[tuple[float, float]]]]) -> Path:
+    """(loss, accuracy) by epoch: a colour for each name, a line for each run of it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    pyplot.rcParams.update(STYLE)
+    whole, panels = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    whole.suptitle(heading, x=0.01, ha="left", fontsize=15, fontweight="bold")
+    for place, (name, runs) in enumerate(curves.items()):
+        colour = hexadecimal(ramp((place + 0.5) / len(curves)))
+        for number, run in enumerate(runs):
+            epochs = range(1, len(run) + 1)
+            for panel, values in zip(panels, zip(*run, strict=True), strict=True):
+                panel.plot(epochs, values, color=colour, linewidth=1.6, alpha=0.8, label=None if number else name)
+    panels[0].set(title="loss of the training images", yscale="log", xlabel="epoch")
+    panels[1].set(title="accuracy on the test images", xlabel="epoch")
+    panels[1].yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    for panel in panels:
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.grid(visible=True, color="#e5e7eb", linewidth=0.8)
+        panel.tick_params(labelsize=9)
+    panels[1].legend(frameon=False, fontsize=10)
+    return save(whole, path)
