@@ -18,7 +18,7 @@ from scanlang.maps.lower import lower_to_maps
 from scanlang.syntax.build import build_syntax
 from scanlang.syntax.parse import parse_text
 
-DEFINITION = re.compile(r"^(?:scan|recurrence|order)\s+(\w+)", re.MULTILINE)
+DEFINITION = re.compile(r"^(?:scan|recurrence|order|block)\s+(\w+)", re.MULTILINE)
 SOURCES = re.compile(r"\s*\((?=[^()]*(?:github\.com|arXiv))[^()]*\)")
 SENTENCE = re.compile(r"(.+?)\.(?=\s+[A-Z`])|.+")
 HEADINGS = ("program", "first direction", "axes", "directions", "")
@@ -77,7 +77,8 @@ def entry(name: str) -> Entry:
     comment = " ".join(opening_comment(source))
     own = set(DEFINITION.findall(source.text))
     scans = {name: scan for name, scan in program.checked.scans.items() if name in own}
-    orders = [order for name in scans for order in program.scans[name]] or list(program.orders.values())
+    orders = [order for name in scans for order in program.scans[name]]
+    orders = orders or [order for name, order in program.orders.items() if name in own]
     return Entry(
         name,
         first_sentence(comment),

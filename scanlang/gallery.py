@@ -53,8 +53,10 @@ three or four axes stand beside and below each other. `scanlang show std.vim` dr
 """
 
 DEFINITIONS = re.compile(r"^(?:order|grid) .*$", re.MULTILINE)
+ORDER = re.compile(r"^order (\w+)", re.MULTILINE)
 RECURRENCE = re.compile(r"^recurrence .*?^}$", re.MULTILINE | re.DOTALL)
 SCAN = re.compile(r"((?:^#.*\n)*)^scan (\w+)", re.MULTILINE)
+BLOCK = re.compile(r"((?:^#.*\n)*)^block (\w+)", re.MULTILINE)
 REPOSITORY = re.compile(r"\bgithub\.com/[\w.-]+/[\w.-]*\w")
 ARXIV = re.compile(r"\barXiv (\d{4}\.\d{5})\b")
 
@@ -91,6 +93,8 @@ def section(name: str, source: Source, program: VerifiedProgram, picture: str | 
     yield from (f"```\n{recurrence}\n```\n" for recurrence in RECURRENCE.findall(source.text))
     for comment, scan in SCAN.findall(source.text):
         yield scan_line(scan, comment, program)
+    for comment, block in BLOCK.findall(source.text):
+        yield f"- block `{block}`{said_in(comment)}"
     if picture is not None:
         yield f"\n![the directions of {name}]({picture})"
     yield f"\n[{file}](../../scanlang/std/{file})\n"
@@ -101,8 +105,13 @@ def scan_line(scan: str, comment: str, program: VerifiedProgram) -> str:
     checked, layers = program.mapped.checked.scans[scan], program.traversals[scan]
     counts = dict.fromkeys(len(layer.orders) for layer in layers)
     directions = f"{' or '.join(map(str, counts))} direction{'' if list(counts) == [1] else 's'}"
+    return f"- `{scan}` ({'; '.join((directions, *traits(checked, layers)))}){said_in(comment)}"
+
+
+def said_in(comment: str) -> str:
+    """What stands above a definition, behind a colon."""
     said = markdown(tuple(line.removeprefix("#").strip() for line in comment.splitlines()))
-    return f"- `{scan}` ({'; '.join((directions, *traits(checked, layers)))})" + (f": {said}" if said else "")
+    return f": {said}" if said else ""
 
 
 def markdown(lines: tuple[str, ...]) -> str:
@@ -121,8 +130,9 @@ def groups_of(program: VerifiedProgram, source: Source) -> Iterator[Group]:
         alike.setdefault(tuple(tuple(map(title, layer)) for layer in layers), []).append(scan)
     for scans in alike.values():
         yield from scan_groups(", ".join(scans), program.mapped.checked.scans[scans[0]], program)
-    if not own and program.orders:
-        yield Group("", tuple(panel(name, order) for name, order in program.orders.items()))
+    orders = ORDER.findall(source.text)
+    if not own and orders:
+        yield Group("", tuple(panel(name, program.orders[name]) for name in orders))
 
 
 def scan_groups(heading: str, scan: CheckedScan, program: VerifiedProgram) -> Iterator[Group]:

@@ -209,6 +209,19 @@ def test_traffic_is_never_less_than_what_must_be_moved(tmp_path: Path) -> None:
             assert report[part]["moved"] >= report[part]["ideal"] > 0
 
 
+@pytest.mark.triton
+def test_the_steps_of_matrix_products_are_not_counted_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "heads.scan"
+    text = "import std.ssd scan s(dim) { directions raster recur ssd(state = 16, head = 64) project dt, B, C from x }"
+    path.write_text(f"grid h, w {text}")
+    compile_to_folder(path, tmp_path, target="sm_90", size=(32, 32), channels=128, dtype="bfloat16", emits=["report"])
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["schedule"]["kind"] == "chunked"
+    assert report["forward_operations"] is report["backward_operations"] is report["keep"]["run_again"] is None
+    assert "the matrix products of a chunk are made again\n" in (tmp_path / "report.txt").read_text()
+    assert "per step and channel" not in (tmp_path / "report.txt").read_text()
+
+
 def test_the_report_says_what_is_kept(tmp_path: Path) -> None:
     compile_to_folder(CROSS, tmp_path, size=(8, 6), channels=32, emits=["report"])
     text, keep = (tmp_path / "report.txt").read_text(), json.loads((tmp_path / "report.json").read_text())["keep"]

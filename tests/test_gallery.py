@@ -19,7 +19,7 @@ from scanlang.library import library
 DOCS = Path(__file__).parents[1] / "docs"
 SVG = "{http://www.w3.org/2000/svg}"
 LARGEST = 80_000
-WITHOUT_ORDERS = {"std.selective"}
+WITHOUT_ORDERS = {"std.selective", "std.vmambair_spatial", "std.wavemamba"}
 
 
 @cache

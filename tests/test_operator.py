@@ -418,7 +418,7 @@ def test_every_mistake_is_named_at_once() -> None:
 
 
 def test_arguments_have_names() -> None:
-    with pytest.raises(scanlang.ScanError, match="does not know `an argument without a name`"):
+    with pytest.raises(scanlang.ScanError, match="takes no arguments without a name, not 1"):
         operator("cross")(torch.zeros(1))
 
 

@@ -30,8 +30,10 @@ def test_shown_maps_are_the_maps(path: Path) -> None:
     program = scanlang.load(path)
     h, w = 9, 13
     orders = [*program.orders.values(), *(order for scan in program.scans for order in program.directions(scan))]
-    assert orders
-    for order in orders:
+    mapped = [order for order in orders if order.map is not None]  # those with tokens are tables
+    assert mapped
+    for order in mapped:
+        assert order.map is not None
         steps = np.arange(h * w)
         row, column = shown_values(*show(*order.map.outputs), {"t": steps, "n0": h, "n1": w})
         assert np.array_equal(row * w + column, order.positions(h, w)), order.name  # type: ignore[operator]
@@ -56,7 +58,7 @@ def test_adjoint_text_is_the_derivative() -> None:
         "carry.h[n] <- exp(dt * fixed.0[n]) * ∂h[n]",
         "∂x = ∂y * D + dt * sum(n: ∂h[n] * B[n])    # per cell and channel",
         "∂B[n] = dt * x * ∂h[n]    # summed over channels",
-        "∂A_log[n] = (-∂fixed.0[n]) * exp(A_log[n])",
+        "∂A_log[n] = (-∂fixed.0[n]) * min(exp(A_log[n]), 3e+38)",
     ):
         assert f"  {line}" in text
 

@@ -165,6 +165,31 @@ def test_channels_are_whole_units() -> None:
         draw_inputs(op, (3, 4), channels=20)
 
 
+def test_a_head_is_the_scan_s_where_channels_are_given() -> None:
+    text = """grid h, w
+      recurrence r(state n, head p, group = 1) {
+        input x[p], dt  shared B[n] per group units
+        S[n, p] = sigmoid(dt) * S[n, p] + B[n] * x[p]  y[p] = sum(n: S[n, p])
+      }
+      scan s(dim, state = 2, head = 8) {
+        input x, dt  directions raster  recur r(state = state, head = head)  project B from x
+      }"""
+    loaded = scanlang.loads(text)
+    op = scanlang.compile(loaded)
+    drawn = draw_inputs(op, (2, 3), channels=8)
+    assert drawn["dt"].shape[-1] == 1
+    assert draw_states(op, channels=8)["S"].shape[-2:] == (8, 2)
+    assert_matches_reference(op, loaded, drawn)
+    assert draw_inputs(op, (2, 3), channels=8, sizes={"head": 4})["dt"].shape[-1] == 2
+    with pytest.raises(ValueError, match="10 channels are not a multiple of 8"):
+        draw_inputs(op, (2, 3), channels=10)
+
+
+def test_no_tensors_are_no_arguments() -> None:
+    with pytest.raises(ValueError, match="was given no tensors"):
+        assert_matches_reference(operator("cross"), program("cross"), {})
+
+
 @settings(max_examples=20)
 @given(st.data())
 def test_drawn_sizes_are_shown(data: st.DataObject) -> None:

@@ -176,6 +176,15 @@ def test_a_walk_issues_the_instructions_its_loop_shows() -> None:
     assert backward.exponentials_per_step == 3.0  # and one reciprocal square root
 
 
+def test_pointwise_kernels_read_words_and_exchange_nothing() -> None:
+    """Four neighbours at once of every map, however narrow its type: `merge` reads four directions' outputs."""
+    merge = compiled("cross-N1-C96-56x56-bf16-sm90")[2]
+    assert re.findall(r"LDG\S*", merge.sass) == ["LDG.E.128"] * 4
+    for name in ("cross-N1-C96-56x56-bf16-sm90", "tables of every image"):
+        for code in compiled(name)[2:]:
+            assert code.report.shared == 0, code.report.name
+
+
 def test_a_table_costs_some_instructions_more() -> None:
     layout, capability = layout_of("cross-N1-C96-56x56-bf16-sm90")
     table = Layout(layout.kernels, layout.traversal, Schedule("table", "partials", 32, 8, 8), layout.shape)
