@@ -48,7 +48,7 @@ class TorchScan:
                 if save and kernel.states:
                     group.keep(entries, number, [states[name] for name in kernel.states])
                 values = group.values(kernel.parameters, kernel.prologue, kernel.reads, steps)
-                states = sequence(kernel.body, kernel.advances, states, values, steps)
+                states = sequence(kernel.body, kernel.advances, states, values, run.empty(), steps)
                 group.scatter(outputs, group.expand(values, kernel.output, steps), steps)
             if final is not None:
                 group.put_states(final, range(len(kernel.states)), states.values())
@@ -92,22 +92,22 @@ class TorchScan:
         self, group: _Group, entries: Tensor, cotangents: Tensor, found: dict[str, Tensor], final: Tensor | None
     ) -> dict[str, Tensor]:
         """Adds to what was found; returns the gradient of the states before the first step."""
-        kernel = self.kernels.backward
+        kernel, like = self.kernels.backward, group.run.empty()
         totals = group.zeros([a.accumulator for a in kernel.accumulates])
         carries = group.zeros(kernel.carries) if final is None else group.states_of(kernel.carries, final, kernel.carried)
         for number, steps in reversed(list(enumerate(group.chunks()))):
             entry = dict(zip(kernel.states, group.kept(entries, number), strict=True))
             values = group.values(kernel.parameters, kernel.prologue, kernel.reads, steps)
-            sequence(kernel.forward, kernel.advances, entry, values, steps)
+            sequence(kernel.forward, kernel.advances, entry, values, like, steps)
             values[kernel.cotangent] = group.gathered(cotangents, steps)
-            carries = sequence(kernel.backward, kernel.carry_advances, carries, values, steps, backwards=True)
+            carries = sequence(kernel.backward, kernel.carry_advances, carries, values, like, steps, backwards=True)
             for part in kernel.gradients:
                 group.add_gradient(found[part.of.name], part.of, [group.expand(values, a, steps) for a in part.atoms], steps)
             for one in kernel.accumulates:
                 totals[one.accumulator] += group.expand(values, one.value, steps).sum(2)
         values = group.values(kernel.parameters, kernel.prologue, (), range(0))
         values.update({name: total.unsqueeze(2) for name, total in totals.items()})
-        evaluate(kernel.epilogue, values)
+        evaluate(kernel.epilogue, values, like)
         for result in kernel.parameter_gradients:
             atoms = [group.expand(values, atom, range(1)).squeeze(2).sum(0) for atom in result.atoms]
             group.add_parameter_gradient(found[result.of.name], result.of, torch.stack(atoms, -1))
@@ -184,7 +184,7 @@ class _Run:
                 values[access.names[0]] = cotangent
             else:
                 values[access.names[0]] = self.arrays[name].to(self.type)
-        evaluate(kernel.body, values)
+        evaluate(kernel.body, values, self.empty())
         for write in kernel.writes:
             values[write.atoms[0]] = value_of(values, write.atoms[0], partials)
         return values
@@ -239,7 +239,7 @@ class _Group:
         for access in reads:
             assert isinstance(access.of, Stream)
             values.update(zip(access.names, self.read(access.of, steps), strict=True))
-        evaluate(prologue, values)
+        evaluate(prologue, values, self.run.empty())
         return values
 
     def parameter(self, of: Parameter) -> Tensor:

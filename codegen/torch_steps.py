@@ -22,8 +22,8 @@ def value_of(values: Mapping[Atom, Tensor], atom: Atom, like: Tensor) -> Tensor:
     return values[atom] if isinstance(atom, str) else torch.tensor(atom, dtype=like.dtype, device=like.device)
 
 
-def evaluate(lets: Iterable[Let], values: dict[Atom, Tensor]) -> None:
-    like = next(iter(values.values()), torch.zeros(()))
+def evaluate(lets: Iterable[Let], values: dict[Atom, Tensor], like: Tensor) -> None:
+    """Adds the lets to `values`; numbers in their arguments are of the type of `like`, since a value may be of conditions."""
     for let in lets:
         values[let.name] = FUNCTIONS[let.function](*(value_of(values, a, like) for a in let.arguments))
 
@@ -33,6 +33,7 @@ def sequence(
     advances: Sequence[Advance],
     states: dict[str, Tensor],
     values: dict[Atom, Tensor],
+    like: Tensor,
     steps: range,
     backwards: bool = False,
 ) -> dict[str, Tensor]:
@@ -42,7 +43,7 @@ def sequence(
     """
     carried = _carried(body, states)
     chain = [let for let in _needed_for(body, advances) if let.name in carried]
-    evaluate([let for let in body if let.name not in carried], values)
+    evaluate([let for let in body if let.name not in carried], values, like)
     if not states:
         return states
     history: dict[str, list[Tensor]] = {name: [] for name in states}
@@ -52,12 +53,12 @@ def sequence(
             history[name].append(state)
         now: dict[Atom, Tensor] = {a: _at(values[a], t) for a in inputs if a in values}
         now.update(states)
-        evaluate(chain, now)
-        like = next(iter(states.values()))
-        states = {**states, **{a.state: value_of(now, a.value, like).expand_as(like) for a in advances}}
+        evaluate(chain, now, like)
+        shape = next(iter(states.values())).shape
+        states = {**states, **{a.state: value_of(now, a.value, like).expand(shape) for a in advances}}
     for name, seen in history.items():
         values[name] = torch.stack(seen[::-1] if backwards else seen, 2)
-    evaluate([let for let in body if let.name in carried], values)
+    evaluate([let for let in body if let.name in carried], values, like)
     return states
 
 

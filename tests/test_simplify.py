@@ -121,7 +121,7 @@ def computed(values: list[Value], at: Mapping[str, Tensor], is_derived: bool = F
     atoms = [unroller.atom(value, {}) for value in values]
     like = next(iter(at.values()))
     scope: dict[str | float, Tensor] = dict(given)
-    evaluate(unroller.block.lets, scope)
+    evaluate(unroller.block.lets, scope, like)
     return [scope[atom] if isinstance(atom, str) else torch.full_like(like, atom) for atom in atoms]
 
 
