@@ -211,13 +211,13 @@ class Job:
     @cached_property
     def layout(self) -> Layout:
         from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
-        from scanlang.codegen.gpu.triton_layout import Layout, Shape
+        from scanlang.codegen.gpu.triton_layout import Shape, layout_of
 
         dtypes = tuple((stream.name, self.type_of(stream)) for stream in self.kernels.streams)
         dtypes += tuple((parameter.name, self.computing) for parameter in self.kernels.parameters)
         dtypes += tuple((n, self.dtype) for n in self.graph.merge_inputs if n not in dict(dtypes))
         shape, traversal = Shape(self.size, self.channels, dtypes, self.computing), self.graph.traversal
-        return Layout(self.kernels, traversal, choose_gpu_schedule(self.kernels, traversal, shape, 1), shape)
+        return layout_of(self.kernels, traversal, choose_gpu_schedule(self.kernels, traversal, shape, 1), shape)
 
     def type_of(self, stream: Stream) -> str:
         """What the operator makes along time has types of its own."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scanlang.graph.matrix_form import MatrixForm
+from scanlang.graph.products import Product
 from scanlang.source import Span
 
 Atom = str | float
@@ -204,6 +205,14 @@ class MatrixKernel:
 
 
 @dataclass(frozen=True)
+class Factored:
+    """The same scan with inputs in place of `products`, which are made of all rows at once."""
+
+    kernels: ScanKernels
+    products: tuple[Product, ...]
+
+
+@dataclass(frozen=True)
 class ScanKernels:
     """Everything one scan needs. How the outputs come together is one of
 
@@ -214,7 +223,8 @@ class ScanKernels:
         split         every direction has its own channels, in these proportions (their sum divides C); the output `(B, R, C)`
 
     `output_route` is the route along which outputs are written and their gradient is read; `routes` counts those there are.
-    `matrix` is the same scan for schedules of matrix products, where the recurrence has that form.
+    `matrix` is the same scan for schedules of matrix products, where the recurrence has that form; `factored` that for
+    schedules which make products of parameters and inputs beforehand, where there are some.
     """
 
     name: str
@@ -229,6 +239,7 @@ class ScanKernels:
     output_route: int = OWN
     routes: int = 1
     matrix: MatrixKernel | None = None
+    factored: Factored | None = None
 
     @property
     def streams(self) -> tuple[Stream, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from scanlang.check.program import HEAD
@@ -23,6 +23,7 @@ from scanlang.codegen.kernel import (
     Atom,
     BackwardKernel,
     CellKernel,
+    Factored,
     ForwardKernel,
     Gradient,
     Let,
@@ -37,6 +38,7 @@ from scanlang.diagnostics import ScanError
 from scanlang.errors import TooMuchToUnroll
 from scanlang.graph.adjoint import adjoint
 from scanlang.graph.matrix_form import matrix_form
+from scanlang.graph.products import stream_of, take_products
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.graph.step import AdjointStep, Assign, Operand, Step, Update, carry_of, gradient_of, operations, total_of
 from scanlang.graph.values import Apply, Constant, Previous
@@ -56,6 +58,12 @@ def lower_to_kernels(graph: ScanGraph, sizes: Mapping[str, int]) -> ScanKernels:
     if (count := operations(step, extents)) > most:
         finding = TooMuchToUnroll(step.body[0].span, step.recurrence, count, most, tuple(sorted(sizes.items())))
         raise ScanError([finding])
+    found = _kernels(graph, step, sizes)
+    taken, products = take_products(step, graph.inputs()) if graph.split is None else (step, ())
+    return replace(found, factored=Factored(_kernels(graph, taken, sizes), products)) if products else found
+
+
+def _kernels(graph: ScanGraph, step: Step, sizes: Mapping[str, int]) -> ScanKernels:
     merge, merge_adjoint = _lower_merge(graph) if not isinstance(graph.merge, str) and not graph.stacked else (None, None)
     return ScanKernels(
         graph.name,
@@ -69,7 +77,7 @@ def lower_to_kernels(graph: ScanGraph, sizes: Mapping[str, int]) -> ScanKernels:
         graph.split,
         graph.output_route,
         len(graph.traversal.routes),
-        matrix,
+        _matrix(step, sizes),
     )
 
 
@@ -127,6 +135,8 @@ def _frame(graph: ScanGraph, step: Step, sizes: Mapping[str, int]) -> _Frame:
 
 def _stream(graph: ScanGraph, operand: Operand, width: int, sizes: Mapping[str, int]) -> Stream:
     """The stream of an operand: one of the graph's inputs, or what is known of every step."""
+    if stream := stream_of(operand.name):
+        return Stream(operand.name, every=1, per_direction=True, route=graph.stream_routes.get(stream, OWN))
     if operand.constant or operand.name in graph.labelled:
         return Stream(operand.name, every=0, per_direction=True, width=width, route=TIME, constant=operand.constant)
     node, route = graph.inputs()[operand.name], graph.stream_routes.get(operand.name, OWN)

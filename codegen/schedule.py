@@ -17,6 +17,10 @@ class Schedule:
     merge       `turns`: a program takes the directions in turn and adds in place (fp32); `partials`: the directions run
                 side by side into K partial outputs, summed by a second kernel. Both give the same bits on every run
     lanes       channels per program (GPU) or per vector (CPU; 0: as many as the machine's vectors hold)
+    ahead       inputs of the next chunk are loaded while this one is computed, step for step (GPU, `sequential`): for few
+                programs, which would wait for them
+    products    `inside`: a step makes the products of parameters and inputs that it needs; `before`: matrix products make them
+                of all rows at once (GPU), for many terms
     """
 
     addressing: Literal["nest", "table"]
@@ -26,3 +30,5 @@ class Schedule:
     backward_chunk: int
     warps: int = 1
     kind: Literal["sequential", "chunked"] = "sequential"
+    ahead: bool = False
+    products: Literal["inside", "before"] = "inside"

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
 from scanlang.codegen.gpu.emit_triton import emit_triton
 from scanlang.codegen.gpu.machine_code import KernelCode, KernelReport, compile_module, innermost_loops
 from scanlang.codegen.gpu.triton_layout import Layout, Shape
+from scanlang.codegen.gpu.triton_layout import layout_of as of_schedule
 from scanlang.codegen.schedule import Schedule
 
 if __name__ == "__main__":
@@ -50,6 +52,15 @@ MODULES = {
     "cross-N1-C96-56x56-bf16-sm120": (1, 6, 96, 56, "bfloat16", 120),
     "gated-N4-C96-14x14-bf16-sm90": (4, 0, 96, 14, "bfloat16", 90),
 }
+SCHEDULED: dict[str, tuple[str, dict[str, object]]] = {
+    "inputs loaded ahead": ("cross-N1-C96-56x56-bf16-sm90", {"ahead": True}),
+    "products of rank 12 before": (
+        "cross-N1-r12-C192-28x28-bf16-sm90",
+        {"products": "before", "chunk": 4, "backward_chunk": 4},
+    ),
+    "products of rank 48 before": ("cross-N1-r48-C768-7x7-bf16-sm90", {"products": "before", "chunk": 7, "backward_chunk": 7}),
+}
+"""Other schedules of these modules."""
 ASKED = {
     "tokens, convolution": "conv-tokens",
     "rows visited twice": "twice",
@@ -67,13 +78,18 @@ RECURRENCES = {
 """Of the library: the file and what a scan says of it, for one direction of 16 × 16 cells."""
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SLOW_SCANS = {"one_direction", "bidirectional", "gated", "snakes"}
-TABLED = (*MODULES, *ASKED, *RECURRENCES)
+TABLED = (*MODULES, *SCHEDULED, *ASKED, *RECURRENCES)
 LONG = {name for name in MODULES if "fp32" in name or "sm80" in name} | {"mlstm-N16-P32"}
 QUICK = {*ASKED.values(), "reset-conv", "split-uneven", "concat-tokens", "along"}
 
 
 @cache
 def layout_of(name: str) -> tuple[Layout, int]:
+    if name in SCHEDULED:
+        plain, changes = SCHEDULED[name]
+        made, capability = layout_of(plain)
+        schedule = replace(made.schedule, **changes)  # type: ignore[arg-type]
+        return of_schedule(made.kernels, made.traversal, schedule, made.shape), capability
     if name in ASKED:
         return small_job(ASKED[name]).layout, 90
     if name in RECURRENCES:
@@ -183,6 +199,14 @@ def test_pointwise_kernels_read_words_and_exchange_nothing() -> None:
     for name in ("cross-N1-C96-56x56-bf16-sm90", "tables of every image"):
         for code in compiled(name)[2:]:
             assert code.report.shared == 0, code.report.name
+
+
+def test_products_made_before_leave_few_instructions() -> None:
+    """A step of rank 48 is then as long as one of rank 1, and its backward a fifth of what it was."""
+    before, inside = (compiled(name) for name in ("products of rank 48 before", "cross-N1-r48-C768-7x7-bf16-sm90"))
+    forward, backward = before[0].report, before[1].report
+    assert forward.instructions_per_step < inside[0].report.instructions_per_step / 3
+    assert backward.instructions_per_step < inside[1].report.instructions_per_step / 5
 
 
 def test_a_table_costs_some_instructions_more() -> None:

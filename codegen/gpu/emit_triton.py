@@ -43,6 +43,8 @@ def _write_head(writer: Writer, layout: Layout) -> None:
     writer.line(
         f"schedule    addressing {schedule.addressing}, merge {layout.mode}, lanes {schedule.lanes}, "
         f"chunk {schedule.chunk}, backward chunk {schedule.backward_chunk}, warps {schedule.warps}"
+        + ", inputs loaded ahead"
+        * schedule.ahead
     )
     cells = " x ".join(map(str, shape.grid)) + " cells"
     rows = f" in {layout.rows} rows" if layout.rows != shape.cells else ""
@@ -88,7 +90,8 @@ def program(layout: Layout, entry: Entry) -> Program:
 def _write_program(writer: Writer, made: Program) -> None:
     made.write_readers(writer)
     if made.layout.schedule.addressing == "nest" or made.layout.steps >= made.steps:
-        made.chunk.write(writer)
+        for function in filter(None, (made.chunk.opening, made.chunk)):
+            function.write(writer)
     for rest in made.rests.values():
         rest.write(writer)
     made.write(writer)

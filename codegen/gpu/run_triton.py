@@ -19,10 +19,12 @@ from scanlang.codegen.executable import Saved
 from scanlang.codegen.gpu.build_triton import build_triton
 from scanlang.codegen.gpu.choose_gpu_schedule import sequential_schedule
 from scanlang.codegen.gpu.emit_triton import emit_triton
+from scanlang.codegen.gpu.products import multiply, multiply_backward
 from scanlang.codegen.gpu.triton_compile import without_coalescing
-from scanlang.codegen.gpu.triton_layout import CELL_BLOCK, CELL_WARPS, Layout, Shape, argument_name, offsets
-from scanlang.codegen.kernel import Parameter, ScanKernels, Stream
+from scanlang.codegen.gpu.triton_layout import CELL_BLOCK, CELL_WARPS, Layout, Shape, argument_name, layout_of, offsets
+from scanlang.codegen.kernel import Factored, Parameter, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
+from scanlang.graph.products import Product
 from scanlang.maps.traversal import Traversal
 
 ChooseSchedule = Callable[[ScanKernels, Traversal, Shape, int], Schedule]
@@ -90,8 +92,8 @@ class TritonScan:
         key = (shape, schedule, device)
         with self._lock:
             if key not in self._built:
-                layout = Layout(self.kernels, self.traversal, schedule, shape)
-                text = emit_triton(self.kernels, self.traversal, schedule, shape)
+                layout = layout_of(self.kernels, self.traversal, schedule, shape)
+                text = emit_triton(layout.kernels, self.traversal, schedule, layout.shape)
                 self._built[key] = _Built(layout, build_triton(text, self.kernels.name), _table(layout, device))
             return self._chosen.setdefault((shape, batch, device), self._built[key])
 
@@ -146,7 +148,19 @@ class _Call:
         shape = Shape(tuple(grid), self.channels, dtypes, compute, entry is not None, final is not None)
         self.built = scan.built(shape, self.batch, self.device)
         self.layout = self.built.layout
+        self.products = self.make_products(scan.kernels.factored)
+        self.kernels = self.layout.kernels
         self.table = self.built.table if tables is None else _aligned(tables)
+
+    def make_products(self, factored: Factored | None) -> tuple[Product, ...]:
+        """The products that the schedule wants made beforehand; their values become arrays."""
+        if factored is None or self.layout.schedule.products == "inside":
+            return ()
+        for product in factored.products:
+            dtype = getattr(torch, self.layout.shape.dtype(product.name))
+            given = self.arrays[product.stream], self.arrays[product.parameter]
+            self.arrays[product.name] = multiply(*given, dtype)
+        return factored.products
 
     def empty(self, *shape: int, dtype: torch.dtype | None = None) -> Tensor:
         return torch.empty(shape, dtype=dtype or self.compute, device=self.device)
@@ -223,6 +237,11 @@ class _Call:
         for parameter in self.kernels.parameters:
             made = parts[parameter.name].sum((0, 1) if parameter.shared else 0)
             found[parameter.name] = _over_units(made, parameter.every)
+        for product in self.products:
+            names = product.stream, product.parameter
+            pair = multiply_backward(found.pop(product.name), *(self.arrays[name] for name in names))
+            for name, part in zip(names, pair, strict=True):
+                found[name] = found[name] + part if name in found else part
         return found
 
     def added_up(self, sums: Tensor) -> dict[str, Tensor]:

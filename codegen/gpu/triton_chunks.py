@@ -27,6 +27,8 @@ from scanlang.codegen.gpu.triton_text import (
 from scanlang.codegen.kernel import OWN, TIME, Access, Accumulate, Atom, BackwardKernel, ForwardKernel, Let, Stream
 
 CONSTANTS = ("STRIDE", "TURN", "SAVE")
+PLACES = ("table", "table_next", "table_after", "o_cell", "o_next", "i_step", "i_next", "states_next")
+"""Where a chunk is, the next one, and the one after."""
 MOST_SAVED = 64
 """More states than these are saved when their step begins, not behind the chunk with all that is stored: registers are few."""
 FIRST, MIDDLE, LAST = 0, 1, 2
@@ -37,7 +39,8 @@ FIRST, MIDDLE, LAST = 0, 1, 2
 class ChunkFunction:
     """A helper of the generated module: `results = name(parameters)`.
 
-    `carried` pairs what goes in with what comes out for it: a state goes in as `b0_h` and comes out as `b7_h`.
+    `carried` pairs what goes in with what comes out for it: a state goes in as `b0_h` and comes out as `b7_h`. Where inputs
+    are loaded ahead they are carried too, `next_b3_x` comes out for `b3_x`, and `opening` gives those of the first chunk.
     """
 
     name: str
@@ -46,6 +49,7 @@ class ChunkFunction:
     statements: tuple[Statement, ...]
     results: tuple[str, ...]
     carried: tuple[tuple[str, str], ...]
+    opening: ChunkFunction | None = None
 
     def write(self, writer: Writer) -> None:
         typed = [f"{p}: tl.constexpr" if p in CONSTANTS else p for p in self.parameters]
@@ -70,6 +74,10 @@ def _fixed_names(kernel: ForwardKernel | BackwardKernel) -> list[str]:
     return [name for access in kernel.parameters for name in access.names] + [let.name for let in kernel.prologue]
 
 
+def _row_name(step: int, which: str, route: int) -> str:
+    return f"o{step}_{which}" + (f"_{route}" if route else "")
+
+
 def step_name(name: str, step: int) -> str:
     """`b_dt` at step 3 is `b3_dt`."""
     return f"b{step}_{name.removeprefix('b_')}"
@@ -83,7 +91,9 @@ Address = tuple[str, frozenset[str]]
 class Chunk:
     """A chunk under construction, of `steps` steps where a whole one has `whole`.
 
-    `added` is what its steps have added so far to each array that they add to.
+    `added` is what its steps have added so far to each array that they add to. With `opening`, which makes what the first
+    chunk begins with, inputs are loaded a chunk ahead: `ahead` loads them, `converted` makes values of them behind the work,
+    and `coming` pairs a chunk's values with those of the next. The rows of a table are loaded two chunks ahead.
     """
 
     layout: Layout
@@ -97,6 +107,17 @@ class Chunk:
     loads: list[Statement] = field(default_factory=list)
     work: list[Statement] = field(default_factory=list)
     stores: list[Statement] = field(default_factory=list)
+    opening: Chunk | None = None
+    coming: dict[str, str] = field(default_factory=dict)
+    ahead: list[Statement] = field(default_factory=list)
+    converted: list[Statement] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, layout: Layout, whole: int, steps: int, local: frozenset[str], uniform: frozenset[str], terms: Terms) -> Chunk:
+        """Whole chunks load ahead if the schedule says so; what is left at the end of a table does not."""
+        made, opening = (cls(layout, whole, steps, local, uniform, terms) for _ in range(2))
+        made.opening = opening if layout.schedule.ahead and steps == whole else None
+        return made
 
     @property
     def compute(self) -> str:
@@ -106,31 +127,53 @@ class Chunk:
     def table(self) -> bool:
         return self.layout.schedule.addressing == "table"
 
-    def address(self, pointer: str, step: int, row: int, extra: int = 0, route: int = OWN) -> Address:
-        """Where step `step` finds the `extra`-th element of its row of an array with `row` elements per row."""
+    def address(self, pointer: str, step: int, row: int, extra: int = 0, route: int = OWN, ahead: bool = False) -> Address:
+        """Where step `step` finds the `extra`-th element of its row of an array with `row` elements per row; `ahead`, where
+        that step of the next chunk does."""
         tail = f" + {extra}" if extra else ""
-        base = f"a_{pointer}"
+        base = f"a_next_{pointer}" if ahead else f"a_{pointer}"
         if route == TIME:
+            i_step = "i_next" if ahead else "i_step"
             if base not in self.addresses:
-                self.addresses[base] = Statement(base, f"{pointer} + i_step * {row}", frozenset((pointer, "i_step")))
+                self.addresses[base] = Statement(base, f"{pointer} + {i_step} * {row}", frozenset((pointer, i_step)))
             return f"{base}{plus(step * row)}{tail}", frozenset((base,))
         if self.table:
-            cell = self.row_number(step, route)
+            cell = self.next_row_number(step, route) if ahead else self.row_number(step, route)
             return f"{pointer} + {cell} * {row}{tail}", frozenset((pointer, cell))
         if base not in self.addresses:
-            self._number("o_first", "o_cell", "o_cell")
-            text = f"{pointer} + o_first * {row}"
-            self.addresses[base] = Statement(base, text, frozenset((pointer, "o_first")))
+            first, cell = ("o_next_first", "o_next") if ahead else ("o_first", "o_cell")
+            self._number(first, cell, cell)
+            text = f"{pointer} + {first} * {row}"
+            self.addresses[base] = Statement(base, text, frozenset((pointer, first)))
         if step == 0:
             return f"{base}{tail}", frozenset((base,))
         return f"{base} + {step * row} * STRIDE{tail}", frozenset((base, "STRIDE"))
 
     def row_number(self, step: int, route: int) -> str:
         """The name of the row that the table has for a step."""
-        name = f"o{step}_cell" + (f"_{route}" if route else "")
-        layout = self.layout
-        self._number(name, f"tl.load(table{plus(route * layout.directions * layout.steps + step)})", "table")
+        name = _row_name(step, "cell", route)
+        coming = _row_name(step, "next", route)
+        if self.opening is not None and coming in self.coming:
+            self.opening.row_number(step, route)
+            self.coming[name] = coming
+        else:
+            self._number(name, self._row(step, "table", route), "table")
         return name
+
+    def next_row_number(self, step: int, route: int) -> str:
+        """The name of the row that the table has for that step of the next chunk; that of the one after is loaded."""
+        assert self.opening is not None
+        name, after = _row_name(step, "next", route), _row_name(step, "after", route)
+        if name not in self.coming:
+            self.coming[name] = after
+            self.opening._number(name, self._row(step, "table_next", route), "table_next")
+            wide = ".to(tl.int64)" if self.layout.wide else ""
+            text = self._row(step, "table_after", route) + wide
+            self.ahead.append(Statement(after, text, frozenset(("table_after",))))
+        return name
+
+    def _row(self, step: int, table: str, route: int) -> str:
+        return f"tl.load({table}{plus(route * self.layout.directions * self.layout.steps + step)})"
 
     def _number(self, name: str, text: str, read: str) -> None:
         if name not in self.addresses:
@@ -138,10 +181,49 @@ class Chunk:
             self.addresses[name] = Statement(name, text + wide, frozenset((read,)))
 
     def load(self, target: str, address: Address, lanes: bool, guard: str = "", other: str = "0.0") -> None:
+        self.loads.append(self._loading(target, address, lanes, guard, other))
+
+    def _loading(self, target: str, address: Address, lanes: bool, guard: str, other: str) -> Statement:
         text, reads = address
         if lanes and self.layout.tail:
             text, reads = f"{text}, mask=m_c, other={other}", reads | {"m_c"}
-        self.loads.append(Statement(target, f"tl.load({text})", reads, guard=guard))
+        return Statement(target, f"tl.load({text})", reads, guard=guard)
+
+    def take(
+        self, raw: str, pointer: str, step: int, row: int, extra: int = 0, route: int = OWN, lanes: bool = True,
+        other: str = "0.0",
+    ) -> None:  # fmt: skip
+        """Load what this kernel writes nowhere, now or ahead; `convert` makes values of it."""
+        if self.opening is None:
+            self.load(raw, self.address(pointer, step, row, extra, route), lanes, other=other)
+            return
+        self.opening.take(raw, pointer, step, row, extra, route, lanes, other)
+        address = self.address(pointer, step, row, extra, route, ahead=True)
+        self.ahead.append(self._loading(f"next_{raw}", address, lanes, "", other))
+
+    def convert(self, target: str, raw: str, head: str, tail: str) -> None:
+        """`target`, a step's value, is `head raw tail` of what was loaded for it."""
+        if self.opening is None:
+            self.work.append(Statement(target, f"{head}{raw}{tail}", frozenset((raw,))))
+            return
+        self.opening.convert(target, raw, head, tail)
+        self.coming[target], raw = f"next_{target}", f"next_{raw}"
+        self.converted.append(Statement(f"next_{target}", f"{head}{raw}{tail}", frozenset((raw,))))
+
+    def take_state(self, target: str, offset: int) -> None:
+        """Load a state that was saved where the chunk begins, now or ahead."""
+        if self.opening is None:
+            self.load(target, (f"states{plus(offset)}", frozenset(("states",))), lanes=True)
+            return
+        self.opening.take_state(target, offset)
+        self.coming[target] = f"next_{target}"
+        address = f"states_next{plus(offset)}", frozenset(("states_next",))
+        self.ahead.append(self._loading(f"next_{target}", address, True, "", "0.0"))
+
+    @property
+    def behind(self) -> list[Statement]:
+        """Where stores go: behind the work of all steps, or where they are."""
+        return self.stores if self.opening is None else self.work
 
     def read(self, access: Access, step: int) -> None:
         """Load what a step takes from a stream; the conversions are part of the step's work."""
@@ -150,25 +232,21 @@ class Chunk:
         pointer, row = argument_name("p", stream.name), self.layout.row(stream)
         if stream.lanes:
             raw = argument_name(f"r{step}", stream.name)
-            self.load(raw, self.address(pointer, step, row, route=stream.route), lanes=True)
-            self._convert(step_name(access.names[0], step), raw)
+            self.take(raw, pointer, step, row, route=stream.route)
+            self.convert(step_name(access.names[0], step), raw, "", f".to(tl.{self.compute})")
             return
         bits, per_word, lanes = self.layout.word(stream), self.layout.per_word(stream), not self.layout.scalar(stream)
         for element in range(self.layout.words(stream)):
             word = argument_name(f"r{step}_{element}", stream.name)
-            address = self.address(pointer, step, row, element, stream.route)
-            self.load(word, address, lanes, other="0" if bits else "0.0")
+            self.take(word, pointer, step, row, element, stream.route, lanes, "0" if bits else "0.0")
         for place, name in enumerate(access.names):
             raw = argument_name(f"r{step}_{place // per_word}", stream.name)
             if not bits:
-                self._convert(step_name(name, step), raw)
+                self.convert(step_name(name, step), raw, "", f".to(tl.{self.compute})")
                 continue
-            unpack = f"{self.layout.shape.dtype(stream.name)}_of_{bits}_{place % per_word}({raw})"
+            unpack = f"{self.layout.shape.dtype(stream.name)}_of_{bits}_{place % per_word}("
             double = ".to(tl.float64)" if self.compute == "float64" else ""
-            self.work.append(Statement(step_name(name, step), unpack + double, frozenset((raw,))))
-
-    def _convert(self, target: str, raw: str) -> None:
-        self.work.append(Statement(target, f"{raw}.to(tl.{self.compute})", frozenset((raw,))))
+            self.convert(step_name(name, step), raw, unpack, ")" + double)
 
     def resolve(self, atom: Atom, step: int) -> str | None:
         """The name of an atom at a step; None for a number."""
@@ -213,7 +291,7 @@ class Chunk:
         text, names = address
         mask = ", mask=m_c" if self.layout.tail else ""
         everything = names | frozenset(reads) | (frozenset(("m_c",)) if mask else frozenset())
-        self.stores.append(Statement(None, f"tl.store({text}, {value}{mask})", everything, guard=guard))
+        self.behind.append(Statement(None, f"tl.store({text}, {value}{mask})", everything, guard=guard))
 
     def store_result(
         self, target: str, row: int, value: tuple[str, frozenset[str]], step: int, route: int, element: int = 0
@@ -261,14 +339,19 @@ class Chunk:
     def finish(
         self, name: str, summary: str, order: Sequence[str], results: Sequence[str], carried: Sequence[tuple[str, str]]
     ) -> ChunkFunction:
-        body = [*self.addresses.values(), *self.loads, *self.work, *self.stores]
+        carried, results = [*carried, *self.coming.items()], [*results, *self.coming.values()]
+        body = [*self.addresses.values(), *self.loads, *self.ahead, *self.work, *self.converted, *self.stores]
         statements = needed(body, results)
         free = set(free_names(statements)) | {p for p in results if p not in {s.target for s in statements}}
         guards = " ".join(statement.guard for statement in statements)
         free |= {constant for constant in CONSTANTS if constant in guards}
-        rank = {parameter: i for i, parameter in enumerate([*order, "m_c", "table", "o_cell", "i_step", *CONSTANTS])}
+        rank = {parameter: i for i, parameter in enumerate([*order, "m_c", *PLACES, *CONSTANTS])}
         parameters = sorted(free, key=lambda p: (rank.get(p, -1), p))
-        return ChunkFunction(name, summary, tuple(parameters), tuple(statements), tuple(results), tuple(carried))
+        opening = None
+        if self.opening is not None:
+            what = "What the first chunk reads, loaded before it."
+            opening = self.opening.finish(f"{name}_opening", what, order, list(self.coming), [])
+        return ChunkFunction(name, summary, tuple(parameters), tuple(statements), tuple(results), tuple(carried), opening)
 
 
 def uniform_names(layout: Layout, reads: Iterable[Access], lets: Iterable[Let]) -> frozenset[str]:
@@ -290,7 +373,7 @@ def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     local = local_names(kernel.reads, kernel.states, (let.name for let in kernel.body))
     results = [kernel.output, *(advance.value for advance in kernel.advances)]
     uniform, terms = uniform_names(layout, kernel.reads, kernel.body), Terms.of(kernel.body, results)
-    chunk = Chunk(layout, layout.schedule.chunk, steps, local, uniform, terms)
+    chunk = Chunk.of(layout, layout.schedule.chunk, steps, local, uniform, terms)
     every, channels, row, route = layout.schedule.backward_chunk, layout.widest, layout.output_row, layout.kernels.output_route
     scale = layout.kernels.merge_scale if layout.mode != "partials" else None
     at_once = layout.states * (layout.schedule.chunk // every) > MOST_SAVED
@@ -301,7 +384,7 @@ def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
                 where = f"states + {offset}" if offset else "states"
                 saved = step_name(state, step)
                 chunk.store((where, frozenset(("states",))), saved, (saved,), guard="SAVE")
-                if at_once and step:
+                if at_once and step and chunk.stores:
                     chunk.work.append(chunk.stores.pop())
         for access in kernel.reads:
             chunk.read(access, step)
@@ -326,11 +409,10 @@ def backward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     results += [accumulate.value for accumulate in kernel.accumulates]
     results += [atom for gradient in kernel.gradients for atom in gradient.atoms]
     uniform, terms = uniform_names(layout, kernel.reads, lets), Terms.of(lets, results)
-    chunk = Chunk(layout, layout.schedule.backward_chunk, steps, local, uniform, terms)
+    chunk = Chunk.of(layout, layout.schedule.backward_chunk, steps, local, uniform, terms)
     channels = layout.widest
     for number_, state in enumerate(kernel.states):
-        offset = f" + {number_ * channels}" if number_ else ""
-        chunk.load(step_name(state, 0), (f"states{offset}", frozenset(("states",))), lanes=True)
+        chunk.take_state(step_name(state, 0), number_ * channels)
     for step in range(steps):
         for access in kernel.reads:
             chunk.read(access, step)
@@ -352,10 +434,9 @@ def backward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
 def _read_cotangent(chunk: Chunk, cotangent: str, step: int) -> None:
     layout, raw = chunk.layout, f"l{step}_cotangent"
     scale, route = layout.kernels.merge_scale, layout.kernels.output_route
-    chunk.load(raw, chunk.address("cotangent", step, layout.output_row, route=route), lanes=True)
+    chunk.take(raw, "cotangent", step, layout.output_row, route=route)
     scaled = "" if scale in (None, 1.0) else f" * {number(scale or 1.0)}"
-    text = f"{raw}.to(tl.{chunk.compute}){scaled}"
-    chunk.work.append(Statement(step_name(cotangent, step), text, frozenset((raw,))))
+    chunk.convert(step_name(cotangent, step), raw, "", f".to(tl.{chunk.compute}){scaled}")
 
 
 def _walk_back(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
@@ -439,7 +520,7 @@ def _sum_warp(chunk: Chunk, atoms: Sequence[Atom], line: Line, start: int, step:
         so_far = f"l{step}_{name}"
         chunk.loads.append(Statement(so_far, f"tl.load({where}{masked})", names))
         value = chunk.sum_with(name, so_far, value, step, line.route)
-    chunk.stores.append(Statement(None, f"tl.store({where}, {value[0]}{masked})", names | value[1]))
+    chunk.behind.append(Statement(None, f"tl.store({where}, {value[0]}{masked})", names | value[1]))
 
 
 def _stream_pointers(layout: Layout) -> list[str]:

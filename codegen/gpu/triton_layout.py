@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import combinations
 from typing import Literal
@@ -18,6 +18,7 @@ import numpy as np
 from scanlang.check.program import FormulaOrder
 from scanlang.codegen.kernel import TIME, CellKernel, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
+from scanlang.graph.products import stream_of
 from scanlang.maps.integers import Constant
 from scanlang.maps.nest import Nest
 from scanlang.maps.order import Order
@@ -63,6 +64,11 @@ class Walk:
     nest: Nest
     length: int
     strides: tuple[int, ...]
+
+    @property
+    def flat(self) -> bool:
+        """The number of a run says where it begins: loops of constant length, and one stride."""
+        return len(self.strides) == 1 and all(isinstance(loop.count, Constant) for loop in self.nest.loops)
 
 
 def walk_of(order: Order, grid: tuple[int, ...]) -> Walk | str:
@@ -247,7 +253,8 @@ class Layout:
     def gradient_type(self, stream: Stream) -> str:
         """Of what the backward writes for a stream with lanes, or in every lane for one of units."""
         whole = stream.every == 1 and (stream.units or stream.per_direction or self.mode != "partials")
-        return self.shape.dtype(stream.name) if whole and not self.adds(stream.route) else self.shape.compute
+        source = stream_of(stream.name) or stream.name  # of a product: it has the range of its stream
+        return self.shape.dtype(source) if whole and not self.adds(stream.route) else self.shape.compute
 
     # Streams.
 
@@ -357,7 +364,10 @@ class Layout:
         walks = [walk_of(order, self.shape.grid) for order in self.orders]
         if not self.traversal.plain or any(isinstance(walk, str) or walk.length % chunk for walk in walks):
             raise ValueError(f"not every order is made of runs of a multiple of {chunk} steps")
-        return tuple(walk for walk in walks if isinstance(walk, Walk))
+        found = tuple(walk for walk in walks if isinstance(walk, Walk))
+        if self.schedule.ahead and not all(walk.flat for walk in found):
+            raise ValueError("loading ahead in loops needs loops of constant length, and one stride")
+        return found
 
     # The kernels' arguments.
 
@@ -414,6 +424,21 @@ class Layout:
             arguments += [Argument("cotangent", self._result), Argument("d_partials", compute)]
             arguments += [Argument(argument_name("g", i), self.pointer(i).type) for i in self.merge_inputs]
         return Entry(name, (*arguments, Argument("batch", "i32")), CELL_WARPS)
+
+
+def layout_of(kernels: ScanKernels, traversal: Traversal, schedule: Schedule, shape: Shape) -> Layout:
+    """The layout of a scan for the schedule chosen for it: of the kernels that take products as inputs, where it says so."""
+    if schedule.products == "inside":
+        return Layout(kernels, traversal, schedule, shape)
+    if kernels.factored is None:
+        raise ValueError("there are no products to make beforehand")
+    made = tuple((p.name, product_type(shape.dtype(p.stream), shape.compute)) for p in kernels.factored.products)
+    return Layout(kernels.factored.kernels, traversal, schedule, replace(shape, dtypes=shape.dtypes + made))
+
+
+def product_type(stream_type: str, compute: str) -> str:
+    """The type in which products with a stream of a type are kept, see `products.py`."""
+    return "float16" if BYTES[stream_type] == 2 and compute == "float32" else compute
 
 
 def offsets(streams: Iterable[Stream]) -> dict[str, int]:

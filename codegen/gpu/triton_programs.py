@@ -13,7 +13,7 @@ from scanlang.codegen.gpu.triton_chunks import FIRST, LAST, MIDDLE, ChunkFunctio
 from scanlang.codegen.gpu.triton_layout import Entry, Layout, Walk, argument_name
 from scanlang.codegen.gpu.triton_text import Statement, Writer, argument_texts, expression, index_text, needed, origin_text
 from scanlang.codegen.kernel import TIME, BackwardKernel, ForwardKernel, Let, Parameter, Stream
-from scanlang.maps.integers import Integer, Variable, substitute
+from scanlang.maps.integers import Constant, Integer, Variable, substitute
 
 MOST_HELD = 16
 """As many values that only the end needs may be held in registers all along."""
@@ -115,6 +115,8 @@ class Program:
 
     def write(self, writer: Writer) -> None:
         """A function per direction, and the kernel that calls the one of its program, or all of them in turn."""
+        for k, walk in enumerate(self.layout.walks or () if self.chunk.opening else ()):
+            self._write_cells(writer, k, walk)
         for k in range(self.layout.directions):
             self._write_direction(writer, k)
         typed = [f"{a.name}: tl.constexpr" if a.type == "constexpr" else a.name for a in self.entry.arguments]
@@ -163,6 +165,8 @@ class Program:
         self._write_start(writer, k)
         if layout.walks is None:
             self._write_table(writer, k)
+        elif self.chunk.opening is not None:
+            self._write_flat(writer, k, layout.walks[k])
         else:
             self._write_nest(writer, k, layout.walks[k])
         self._write_end(writer, k)
@@ -268,7 +272,7 @@ class Program:
         return [pointer for pointer in dict.fromkeys(pointers.values()) if pointer in read]
 
     def _carried(self) -> dict[str, str]:
-        """What goes from chunk to chunk, by the names the kernel has for it, and where it begins."""
+        """What goes from chunk to chunk, by the names the kernel has for it, and where it begins. Not what is loaded ahead."""
         shape, zero = self.layout.shape, f"tl.zeros([LANES], tl.{self.layout.shape.compute})"
         if isinstance(self.kernel, BackwardKernel):
             begin = self._end("final") if shape.final else {}
@@ -298,13 +302,80 @@ class Program:
         if self.backward and rest:
             self._write_call(writer, rest, k, at_rest)
         if whole:
+            self._write_opening(writer, k, self._places_in_table(first, whole, self._zero))
             with writer.block(f"for i in range({whole}):"):
-                number = f"({whole - 1} - i)" if self.backward else "i"
-                wide = f"{number}.to(tl.int64)" if layout.wide else number
-                places = {"table": f"table + {first} + {number} * {self.steps}", "states": self._states_at(wide)}
-                self._write_call(writer, self.chunk, k, {**places, "i_step": f"{wide} * {self.steps}"})
+                self._write_call(writer, self.chunk, k, self._places_in_table(first, whole, "i"))
         if not self.backward and rest:
             self._write_call(writer, rest, k, at_rest)
+
+    @property
+    def _zero(self) -> str:
+        return f"tl.full((), 0, tl.{'int64' if self.layout.wide else 'int32'})"
+
+    def _places_in_table(self, first: int, whole: int, i: str) -> dict[str, str]:
+        """Where the `i`-th chunk taken of `whole` ones is, the next, and the one after: beyond the last, the last again."""
+        numbers = [self._number(whole, i, later) for later in range(3)]
+        if self.layout.wide:
+            numbers = [f"tl.cast({number}, tl.int64)" for number in numbers]
+        now, coming, after = (f"table + {first} + {number} * {self.steps}" for number in numbers)
+        return {
+            **dict(zip(("table", "table_next", "table_after"), (now, coming, after), strict=True)),
+            **dict(zip(("states", "states_next"), map(self._states_at, numbers[:2]), strict=True)),
+            **dict(zip(("i_step", "i_next"), (f"{number} * {self.steps}" for number in numbers[:2]), strict=True)),
+        }
+
+    def _number(self, whole: int, i: str, later: int = 0) -> str:
+        """The number of a chunk, of `whole` ones, taken `later` than the `i`-th."""
+        if self.backward:
+            return f"tl.maximum({whole - 1 - later} - {i}, 0)" if later else f"({whole - 1} - {i})"
+        return f"tl.minimum({i} + {later}, {whole - 1})" if later else i
+
+    def _write_opening(self, writer: Writer, k: int, places: dict[str, str]) -> None:
+        """Load what the first chunk reads, where inputs are loaded ahead."""
+        if (opening := self.chunk.opening) is not None and opening.results:
+            arguments = [places.get(p, p) for p in opening.parameters]
+            writer.assigned(opening.results, f"{opening.name}(", arguments)
+
+    def _write_flat(self, writer: Writer, k: int, walk: Walk) -> None:
+        """The loops of a nest as one, so that the place of the next chunk is known: the number of the chunk says it."""
+        whole = self.layout.lengths[k] // self.steps
+        cells = f"{self.entry.name}_cell_{k}"
+
+        def places(i: str) -> dict[str, str]:
+            now, coming = self._number(whole, i), self._number(whole, i, 1)
+            return {
+                "o_cell": f"{cells}({now})",
+                "o_next": f"{cells}({coming})",
+                "STRIDE": str(walk.strides[0]),
+                **dict(zip(("states", "states_next"), map(self._states_at, (now, coming)), strict=True)),
+                **dict(zip(("i_step", "i_next"), (f"{number} * {self.steps}" for number in (now, coming)), strict=True)),
+            }
+
+        self._write_opening(writer, k, places(self._zero))
+        bound = str(whole)
+        if 1 < whole < UNROLLED:
+            bound = "i_end"
+            writer.line(f"i_end = tl.minimum({whole}, batch + {whole})  # {whole}, without LLVM knowing")
+        with writer.block(f"for i in range({bound}):"):
+            self._write_call(writer, self.chunk, k, places("i.to(tl.int64)" if self.layout.wide else "i"))
+
+    def _write_cells(self, writer: Writer, k: int, walk: Walk) -> None:
+        """A function from the number of a chunk to the cell where it begins."""
+        runs, stride = walk.length // self.steps, walk.strides[0]
+        writer.line("@triton.jit")
+        writer.line(f"def {self.entry.name}_cell_{k}(number):")
+        writer.depth += 1
+        writer.line(f'"""Where a chunk of {self.layout.orders[k].name} begins."""')
+        writer.line(f"i_run = number // {runs}")
+        for loop in reversed(walk.nest.loops):
+            assert isinstance(loop.count, Constant)
+            writer.line(f"{loop.variable} = i_run % {loop.count.value}")
+            writer.line(f"i_run = i_run // {loop.count.value}")
+        step = f"number % {runs} * {self.steps * abs(stride)}"
+        writer.line(f"return {index_text(walk.nest.start, 1)} {'-' if stride < 0 else '+'} {step}")
+        writer.depth -= 1
+        writer.line()
+        writer.line()
 
     def _write_nest(self, writer: Writer, k: int, walk: Walk) -> None:
         wide = ", tl.int64" if self.layout.wide else ", tl.int32"
@@ -353,12 +424,13 @@ class Program:
         return f"states + {number} * {size}"
 
     def _write_call(self, writer: Writer, function: ChunkFunction, k: int, places: dict[str, str]) -> None:
-        kernel_names = dict(zip((before for before, _ in function.carried), self._carried(), strict=True))
+        carried = [*self._carried(), *(function.opening.results if function.opening else ())]
+        kernel_names = dict(zip((before for before, _ in function.carried), carried, strict=True))
         turn = FIRST if k == 0 else LAST if k == self.layout.directions - 1 else MIDDLE
         given = {**places, **kernel_names, "TURN": str(turn)}
         arguments = [given.get(p, p) for p in function.parameters]
-        if self._carried():
-            writer.assigned(list(self._carried()), f"{function.name}(", arguments)
+        if carried:
+            writer.assigned(carried, f"{function.name}(", arguments)
         else:
             writer.wrapped(f"{function.name}(", arguments, ")")
 

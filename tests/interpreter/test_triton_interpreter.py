@@ -29,6 +29,40 @@ def test_nest_and_table_give_the_same_bits() -> None:
     assert_same_bits(check(case), check(case.with_schedule(addressing="table")))
 
 
+@pytest.mark.parametrize("grid", [(4, 6), (2, 2), (1, 2)], ids=lambda g: f"{g[0]}x{g[1]}")
+@pytest.mark.parametrize("merge", ["partials", "turns"])
+@pytest.mark.parametrize("addressing", ["nest", "table"])
+def test_inputs_loaded_ahead(addressing: str, merge: str, grid: tuple[int, int]) -> None:
+    """Also where there are fewer chunks than are on their way."""
+    check(selective(grid).with_schedule(addressing=addressing, merge=merge, ahead=True))
+
+
+def test_inputs_loaded_ahead_of_a_rest() -> None:
+    check(selective((3, 5), state=2).with_schedule(addressing="table", chunk=4, backward_chunk=2, ahead=True))
+    check(selective((1, 3)).with_schedule(addressing="table", chunk=4, backward_chunk=2, ahead=True))
+
+
+def test_loading_ahead_changes_no_bit() -> None:
+    case = selective((4, 4), dtype=torch.float32)
+    assert_same_bits(check(case), check(case.with_schedule(ahead=True)))
+
+
+def test_loops_that_turn_round_load_nothing_ahead() -> None:
+    schedule = Schedule("nest", "partials", 32, 2, 2, ahead=True)
+    with pytest.raises(ValueError, match="one stride"):
+        check(Case(*cross("zigzags, reverse(zigzags)"), selective_loop, (3, 4), 5, schedule=schedule))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16], ids=lambda d: str(d)[6:])
+def test_products_made_before(dtype: torch.dtype) -> None:
+    check(selective((2, 4), 5, dtype, rank=3).with_schedule(products="before"))
+
+
+def test_products_made_before_of_a_rest_in_turns() -> None:
+    case = selective((3, 3), state=2, rank=3)
+    check(case.with_schedule(addressing="table", chunk=4, backward_chunk=2, products="before", merge="turns", ahead=True))
+
+
 def test_turns_and_partials_agree_on_a_second_run() -> None:
     case = selective((2, 4), dtype=torch.float32).with_schedule(merge="turns")
     assert_same_bits(check(case), check(case))
