@@ -22,6 +22,9 @@ from scanlang.source import Span
 
 Environment = dict[str, int]
 
+MOST_IN_A_ROW = 16
+"""A sum of more terms is made of several."""
+
 
 @dataclass
 class Gate:
@@ -191,26 +194,34 @@ class Unroller:
                 return self.names.atoms[name, tuple(environment[i] for i in indices)]
             case Previous(name, indices):
                 return self.names.atoms[previous_name(name), tuple(environment[i] for i in indices)]
-            case Total(index, body):
-                terms = [self.atom(body, {**environment, index: i}, origin) for i in range(self.sizes[index])]
-                return self.total(terms, origin)
+            case Total():
+                return self.total(self.terms_of(value, environment, origin), origin)
+            case Apply("add", (Total() as total, other)) | Apply("add", (other, Total() as total)):
+                start = self.atom(other, environment, origin)
+                return self.total(self.terms_of(total, environment, origin), origin, start, hint)
             case Apply(function, arguments):
                 atoms = [self.atom(argument, environment, origin) for argument in arguments]
                 return self.apply(function, atoms, origin, hint)
             case _:
                 assert_never(value)
 
-    def total(self, terms: list[Atom], origin: Span | None) -> Atom:
-        """A sum in a fixed shape: four running sums side by side, so that no long chain of additions waits."""
-        ways: list[Atom] = [0.0] * min(4, len(terms))
+    def terms_of(self, total: Total, environment: Environment, origin: Span | None) -> list[Atom]:
+        index = total.index
+        return [self.atom(total.body, {**environment, index: i}, origin) for i in range(self.sizes[index])]
+
+    def total(self, terms: list[Atom], origin: Span | None, start: Atom = 0.0, hint: str | None = None) -> Atom:
+        """`start` and a sum in a fixed shape: one running sum, so that a product and its addition are one instruction; of many
+        terms four side by side, so that no long chain of additions waits."""
+        if len(terms) <= MOST_IN_A_ROW:
+            for i, term in enumerate(terms):
+                called = hint if i == len(terms) - 1 else None
+                start = self.block.let("add", start, term, hint=called, origin=origin)
+            return start
+        ways: list[Atom] = [start, 0.0, 0.0, 0.0]
         for i, term in enumerate(terms):
-            ways[i % len(ways)] = self.block.let("add", ways[i % len(ways)], term, origin=origin)
-        while len(ways) > 1:
-            ways = [
-                self.block.let("add", *pair, origin=origin) if len(pair) == 2 else pair[0]
-                for pair in (ways[i : i + 2] for i in range(0, len(ways), 2))
-            ]
-        return ways[0] if ways else 0.0
+            ways[i % 4] = self.block.let("add", ways[i % 4], term, origin=origin)
+        left, right = (self.block.let("add", ways[i], ways[i + 1], origin=origin) for i in (0, 2))
+        return self.block.let("add", left, right, hint=hint, origin=origin)
 
     def apply(self, function: str, atoms: list[Atom], origin: Span | None, hint: str | None = None) -> Atom:
         """One function in primitives. Forms keep their relative accuracy and never overflow for large arguments."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from kernel_checks import TABLES, Tables, draw_visits, rerouted
 from operator_checks import operator
+from triton_checks import cross
 
 import scanlang
 from scanlang.codegen.gpu.addressing import addressing
@@ -180,6 +181,13 @@ def test_many_states_leave_room_for_few_steps(state: int, chunks: tuple[int, int
     schedule = sequential_schedule(kernels, traversal, Shape((8, 16), 64, ()), 1)
     assert (schedule.chunk, schedule.backward_chunk) == chunks
     assert registers(kernels.backward, 1) < registers(kernels.backward, 2) < registers(kernels.backward, 4)
+
+
+@pytest.mark.parametrize(("state", "chunks"), [(16, (8, 2)), (24, (4, 1)), (32, (4, 1)), (64, (1, 1))])
+def test_many_decays_leave_room_for_few_loads(state: int, chunks: tuple[int, int]) -> None:
+    kernels, traversal = cross(state=state, rank=6)
+    schedule = sequential_schedule(kernels, traversal, Shape((8, 16), 64, ()), 1)
+    assert (schedule.chunk, schedule.backward_chunk) == chunks
 
 
 def test_names_of_arguments_never_meet() -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from scanlang.codegen.gpu.choose_chunked import channels_together, chunked_schedule, why_sequential
 from scanlang.codegen.gpu.triton_layout import Shape, Walk, walk_of
-from scanlang.codegen.kernel import BackwardKernel, ScanKernels
+from scanlang.codegen.kernel import BackwardKernel, ForwardKernel, ScanKernels
 from scanlang.codegen.schedule import Schedule
 from scanlang.maps.traversal import Traversal
 
@@ -26,7 +26,7 @@ SHORTEST_RUN = 8
 # (chunk, backward chunk), the best first. States are saved at every backward chunk, so it divides the other.
 FEW_VALUES = ((8, 4), (4, 4), (6, 3), (7, 7), (5, 5), (3, 3))
 SOME_VALUES = ((8, 2), (4, 2), (6, 2), (2, 2), (6, 3), (3, 3), (7, 1), (5, 1), (3, 1))
-MANY_VALUES = ((8, 1), (7, 1), (4, 1), (6, 1), (5, 1), (3, 1), (2, 1))
+MANY_VALUES = ((8, 1), (7, 1), (4, 1), (6, 1), (5, 1), (3, 1), (2, 1), (1, 1))
 
 MANY_STATES, MOST_STATES = 8, 24
 REGISTERS, STEP = 230, 24
@@ -97,7 +97,7 @@ def loop_chunks(kernels: ScanKernels, traversal: Traversal, grid: tuple[int, ...
 
 
 def why_a_table(walk: Walk | str) -> str | None:
-    """Why an order has no loops that are as fast as a table, None if it has; `examples/bench_orders.py` measures both."""
+    """Why an order has no loops that are as fast as a table, None if it has; `scanlang bench --rows 'orders-*'` has both."""
     if isinstance(walk, str):
         return walk
     if len(walk.strides) > 1:
@@ -107,6 +107,22 @@ def why_a_table(walk: Walk | str) -> str | None:
 
 def candidates(kernels: ScanKernels) -> tuple[tuple[int, int], ...]:
     """(chunk, backward chunk), the best first."""
+    found = _of_backward(kernels)
+    fixed = sum(parameter.width for parameter in kernels.parameters)
+    if min(fixed, len(kernels.forward.states)) < MOST_STATES:
+        return found
+    return tuple(pair for pair in found if registers_of_loads(kernels.forward, pair[0]) <= REGISTERS) or (min(found),)
+
+
+def registers_of_loads(kernel: ForwardKernel, steps: int) -> int:
+    """How many values a lane of the forward holds when all loads of a chunk of so many steps are under way. With a decay of
+    its own for each of many states a forward that holds more spills (S6 with 24 states in chunks of 7, 32 in chunks of 7)."""
+    fixed = sum(len(access.names) for access in kernel.parameters) + len(kernel.states)
+    return fixed + steps * sum(-(-len(access.names) // 2) for access in kernel.reads)
+
+
+def _of_backward(kernels: ScanKernels) -> tuple[tuple[int, int], ...]:
+    """Those that the backward asks for."""
     if len(kernels.forward.states) < MANY_STATES:
         held = values_held(kernels)
         return FEW_VALUES if held <= 12 else SOME_VALUES if held <= 48 else MANY_VALUES

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from scanlang.codegen.gpu.triton_helpers import WARP, lane_index
+from scanlang.codegen.gpu.triton_helpers import LOG2_E, WARP, lane_index
 from scanlang.codegen.gpu.triton_layout import Layout, argument_name
 from scanlang.codegen.gpu.triton_terms import Terms
 from scanlang.codegen.gpu.triton_text import (
@@ -255,11 +255,25 @@ class Chunk:
         return step_name(atom, step) if atom in self.local else atom
 
     def let(self, let: Let, step: int) -> None:
+        if let.name in self.terms.exponents and self.compute == "float32":
+            self._exponential(let, step)
+            return
         let = self.terms.rewritten(let)
         names = [self.resolve(argument, step) for argument in let.arguments]
         text = expression(let, argument_texts(let, names, self.compute), self.compute)
         reads = frozenset(name for name in names if name)
         self.work.append(Statement(step_name(let.name, step), text, reads, origin_text(let.origin)))
+
+    def _exponential(self, let: Let, step: int) -> None:
+        """The exponential of a product, one of whose factors is turned into a power of two once for several."""
+        common, other = self.terms.exponents[let.name]
+        scaled, one, two = f"e{step}_{common.removeprefix('b_')}", self.resolve(common, step), self.resolve(other, step)
+        assert one is not None
+        assert two is not None
+        origin = origin_text(let.origin)
+        self.work.append(Statement(scaled, f"{one} * {LOG2_E}", frozenset((one,)), origin))
+        text = f"tl.exp2({scaled} * {two})"
+        self.work.append(Statement(step_name(let.name, step), text, frozenset((scaled, two)), origin))
 
     def assign(self, target: str, atom: Atom, step: int) -> None:
         """`target = atom`, spread over the lanes."""

@@ -5,11 +5,14 @@ After:   b_y = tl.fma(b_C, b_h, b_D)                         After:   b_gate = b
 
 Before:  b_log = log1p(b_exp)        (b_exp = exp(-|z|))
 After:   b_log = log1p_small(b_exp)
+
+Before:  b_decay = exp(b_dt * b_A)   and others with b_dt
+After:   b_decay = tl.exp2(e_dt * b_A)                       (e_dt = b_dt * log2(e), once)
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -18,11 +21,13 @@ from scanlang.codegen.kernel import Atom, Let
 
 @dataclass(frozen=True)
 class Terms:
-    """`products` maps a product that only one sum reads to its factors; `small` lies in [0, 1], `near_one` in [1, 2]."""
+    """`products` maps a product that only one sum reads to its factors; `small` lies in [0, 1], `near_one` in [1, 2];
+    `exponents` maps the exponential of a product to its factors, the first of which other exponentials share."""
 
     products: Mapping[Atom, tuple[Atom, Atom]]
     small: frozenset[str]
     near_one: frozenset[str]
+    exponents: Mapping[str, tuple[str, str]]
 
     @staticmethod
     def of(lets: Iterable[Let], results: Iterable[Atom]) -> Terms:
@@ -39,7 +44,8 @@ class Terms:
                 products[let.name] = (let.arguments[0], let.arguments[1])
         small = _small(unique)
         sums = (let for let in unique.values() if let.function == "add" and 1.0 in let.arguments)
-        return Terms(products, small, frozenset(let.name for let in sums if small.intersection(let.arguments)))
+        near_one = frozenset(let.name for let in sums if small.intersection(let.arguments))
+        return Terms(products, small, near_one, _exponents(unique, readers))
 
     def rewritten(self, let: Let) -> Let:
         """The let as it is best computed."""
@@ -54,6 +60,24 @@ class Terms:
                 return Let(let.name, "log1p_small", (a,), let.origin)
             case _:
                 return let
+
+
+def _exponents(lets: Mapping[str, Let], readers: Mapping[Atom, set[str]]) -> dict[str, tuple[str, str]]:
+    """Exponentials of products that nothing else reads, where a factor computed in the step is in several of them."""
+    factors: dict[str, tuple[str, ...]] = {}
+    for let in lets.values():
+        product = lets.get(str(let.arguments[0])) if let.function == "exp" else None
+        if product is None or product.function != "mul" or len(readers[product.name]) > 1:
+            continue
+        if all(isinstance(factor, str) for factor in product.arguments):
+            factors[let.name] = tuple(map(str, product.arguments))
+    count = Counter(factor for pair in factors.values() for factor in pair if factor in lets)
+    found = {}
+    for name, (a, b) in factors.items():
+        most, other = (a, b) if count[a] >= count[b] else (b, a)
+        if count[most] > 1:
+            found[name] = (most, other)
+    return found
 
 
 def _small(lets: Mapping[str, Let]) -> frozenset[str]:
