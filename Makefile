@@ -1,11 +1,12 @@
 # `make demo` and `make test` need python3 (3.11 or newer, with venv), make and a C compiler; the rest is set up here, once, in .venv.
 # PYTHON picks the interpreter; PIP_FLAGS is passed to pip; JOBS is the number of test processes,
-# GPU_JOBS that of those that share a GPU (most of their time is compiling).
+# GPU_JOBS that of those that share a GPU (most of their time is compiling); BENCH has the options of `scanlang bench`.
 
 PYTHON ?= python3
 PIP_FLAGS ?=
 JOBS ?= 2
 GPU_JOBS ?= 8
+BENCH ?=
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -48,7 +49,7 @@ help:
 	@echo "make test-newest  the Triton tests under the newest Triton, in .venv-newest"
 	@echo "make lint         ruff, and mypy --strict on an installed copy"
 	@echo "make gpu-test     the tests that need an NVIDIA GPU, with PYTHON's own torch and Triton, without network"
-	@echo "make bench        times beside the usual torch loop and beside mambapy"
+	@echo "make bench        times, memory and the machine's limits; BENCH=\"--rows 'cpu-*'\" hands options on"
 	@echo "make docs         regenerate docs/errors.md and the pictures"
 
 tools:
@@ -96,7 +97,7 @@ gpu-test:
 	$(PYTHON) .ci/summary.py gpu build/gpu-tests.xml $$status
 
 bench: .venv/ready
-	.venv/bin/python examples/bench.py
+	.venv/bin/scanlang bench $(BENCH)
 
 docs: .venv/ready
 	.venv/bin/python docs/generate.py

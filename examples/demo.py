@@ -18,15 +18,15 @@ from pathlib import Path
 
 import click
 import torch
-from common.measure import median_cpu
 from common.photograph import crop, features, load_photograph
 from common.progress import Progress
 from common.receptive_field import receptive_fields
 from torch import Tensor
 from torch.nn import functional
-from unfused import unfused_cross_scan
 
 import scanlang
+from scanlang.bench.clock import median_cpu
+from scanlang.bench.unfused import unfused_cross_scan
 from scanlang.draw import orders_svg
 from scanlang.testing import reference
 
@@ -73,8 +73,8 @@ def timings(core: scanlang.Scan2d, maps: Tensor) -> list[tuple[str, float, float
     x, parameters = maps.clone().requires_grad_(), dict(core.named_parameters())
     pipelines = (lambda: core(x), lambda: unfused_cross_scan(x, **parameters))
     with torch.no_grad():
-        forward = [median_cpu(run, 1.0)[0] for run in pipelines]
-    backward = [median_cpu(gradients(run(), [x, *parameters.values()]), 1.0)[0] for run in pipelines]
+        forward = [median_cpu(run, 1.0).median for run in pipelines]
+    backward = [median_cpu(gradients(run(), [x, *parameters.values()]), 1.0).median for run in pipelines]
     return [("forward", forward[0], forward[1]), ("backward", backward[0], backward[1])]
 
 

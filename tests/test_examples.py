@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import io
-import json
 from pathlib import Path
 
-import bench_cpu
-import bench_gpu
 import demo
 import own_recurrence
 import pytest
 import torch
-import unfused
 from click.testing import CliRunner
-from common import measure, photograph, receptive_field, recurrences
+from common import photograph, receptive_field
 from common.progress import Progress
 
 import scanlang
@@ -67,20 +62,6 @@ def test_the_task_is_to_remember() -> None:
         for (number, mark), answer in zip(image, answers, strict=True):
             last = number if mark else last
             assert answer == last
-
-
-def test_unfused_pipeline_is_the_same_scan(cross: scanlang.Scan2d) -> None:
-    x = torch.randn(2, 5, 7, 12)
-    theirs = unfused.unfused_cross_scan(x, **dict(cross.named_parameters()))
-    torch.testing.assert_close(theirs, cross(x), rtol=1e-4, atol=1e-5)
-
-
-def test_four_copies_and_back() -> None:
-    x = torch.randn(2, 3, 4, 5)
-    copies = unfused.four_copies(x)
-    assert torch.equal(copies[:, 1, :, 1], x[:, 1, 0])
-    assert torch.equal(copies[:, 3, :, 0], x[:, 2, 3])
-    torch.testing.assert_close(unfused.merge_four(copies, 3, 4), 4 * x)
 
 
 def test_errors_are_small_and_would_show(cross: scanlang.Scan2d) -> None:
@@ -161,84 +142,3 @@ def test_progress_in_a_log() -> None:
     assert len(lines) == 1
     assert "1/2" in lines[0]
     assert "one" in lines[0]
-
-
-def test_what_the_cpu_benchmark_compares_is_the_same() -> None:
-    arrays = bench_cpu.inputs(5)
-    op = scanlang.compile(scanlang.load(EXAMPLES / "bench.scan"))
-    ours = op(**arrays)[0].flatten(0, 1)
-    arguments = bench_cpu.sequence(arrays)
-    loop = unfused.selective_scan_loop(*arguments)[0, 0].T
-    torch.testing.assert_close(ours, loop, rtol=1e-4, atol=1e-4)
-    if importlib.util.find_spec("mambapy") is not None:
-        parallel = bench_cpu.mambapy_scan(*bench_cpu.mambapy_arguments(arrays))[0]
-        torch.testing.assert_close(parallel, loop, rtol=1e-4, atol=1e-4)
-
-
-def test_least_bytes_of_the_first_stage() -> None:
-    stage = bench_gpu.SHAPES[0]
-    x = 128 * 56 * 56 * 96 * 2
-    projected = 128 * 56 * 56 * 4 * (6 + 1 + 1) * 2
-    assert stage.bytes(backward=False) == 2 * x + projected
-    assert stage.bytes(backward=True) == (2 * x + projected) + (x + projected) + x + (x + projected)
-    assert stage.special(backward=False) == 128 * 56 * 56 * 96 * 4 * 3
-
-
-@pytest.mark.parametrize("kind", ["core", "layer", "unfused"])
-def test_gpu_measurements_run_with_all_gradients(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    seen = []
-    monkeypatch.setattr(bench_gpu, "DEVICE", "cpu")
-    monkeypatch.setattr(bench_gpu, "median_cuda", lambda run, *_, **__: (seen.append(run()), (2.0, 1.0, 3.0))[1])
-    shape = bench_gpu.Shape("tiny", "cross_scan.scan", 4, 8, 3, 5, 1, 2, 2)
-    measure_one = getattr(bench_gpu, kind)
-    forward, both = measure_one(shape, False), measure_one(shape, True)
-    assert (forward.median, forward.best, forward.call) == (2.0, 1.0, 3.0)
-    assert forward.name.endswith("forward")
-    assert both.name.endswith("forward + backward")
-    assert seen[0].shape[1:] == (3, 5, 8)
-    assert not seen[0].requires_grad
-    assert len(seen[1]) == {"core": 8, "layer": 6, "unfused": 6}[kind]
-    assert all(bool(gradient.isfinite().all()) for gradient in seen[1])
-
-
-@pytest.mark.parametrize("name", ["rec-s6-stage1", "rec-mlstm-stage1", "rec-gated-stage1"])
-def test_gpu_measurements_of_recurrences_run(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    seen: list[object] = []
-    for attribute, value in {"DEVICE": "cpu", "BATCH": 1, "GRID": (2, 3)}.items():
-        monkeypatch.setattr(recurrences, attribute, value)
-    monkeypatch.setattr(recurrences, "median_cuda", lambda run: (seen.append(run()), (2.0, 1.0, 3.0))[1])
-    for each in (recurrences.module_of, recurrences.kernels_of):
-        each.cache_clear()
-    measured = bench_gpu.measurements()
-    forward, both = measured[f"{name}-forward"](), measured[f"{name}-both"]()
-    assert seen[0].shape == (1, 2, 3, 96)  # type: ignore[attr-defined]
-    assert all(bool(gradient.isfinite().all()) for gradient in seen[1])  # type: ignore[attr-defined]
-    assert forward.bytes < both.bytes
-    if name == "rec-s6-stage1":
-        maps = 2 * 96 + 4 * (6 + 16 + 16)
-        assert (forward.bytes, forward.special) == (2 * 6 * maps, 6 * 96 * 4 * 18)
-    if name == "rec-mlstm-stage1":  # three heads: softplus of the gate, two weights, and the floor of the denominator
-        assert forward.special == 6 * 3 * 4 * 5
-    for each in (recurrences.module_of, recurrences.kernels_of):
-        each.cache_clear()
-
-
-def test_rows_are_chosen_by_pattern() -> None:
-    names = list(bench_gpu.measurements())
-    assert measure.chosen(names, None) == names
-    assert measure.chosen(names, "stage1-core*,vim-layer-both") == ["stage1-core-forward", "stage1-core-both", "vim-layer-both"]
-    with pytest.raises(SystemExit, match="stage1-core-forward"):
-        measure.chosen(names, "nothing")
-
-
-def test_table_and_json(tmp_path: Path) -> None:
-    limits = measure.Limits("a machine", 1e9, 1e9)
-    rows = [measure.Row("first", 2.0, 1.5, 2.5, 1_000_000, 3_000_000, "a note"), measure.Row("second", 4.0)]
-    text = measure.table(rows, limits)
-    assert "a machine" in text
-    assert text.splitlines()[4].split() == ["first", "2.000", "1.500", "2.500", "1.000", "3.000", "0.5", "a", "note"]
-    measure.write_json(tmp_path / "rows.json", rows, limits)
-    found = json.loads((tmp_path / "rows.json").read_text())
-    assert [row["name"] for row in found["rows"]] == ["first", "second"]
-    assert found["limits"]["device"] == "a machine"
-    assert found["versions"]["torch"]

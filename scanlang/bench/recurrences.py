@@ -1,26 +1,26 @@
-"""Rows of bench_gpu.py for recurrences: each in four directions over 56 × 56 cells of 96 or 128 channels, batch 128, beside S6.
+"""Rows of recurrences: each in four directions over 56 × 56 cells of 96 or 128 channels, batch 128, beside S6.
 
-The operator alone, from what is projected in grid order to the merged output. The limits: every array in and out once, in
-bfloat16; an exp or log once for all channels that have it in common, and again in the backward.
+The operator alone, from what is projected in grid order to the merged output. An exp or log counts once for all channels that
+have it in common, and again in the backward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 
 import torch
-from torch import Tensor
 
 import scanlang
-from common.measure import Row, median_cuda
+from scanlang.bench.instructions import issued
+from scanlang.bench.operands import PASSES, Size, measured_operator
+from scanlang.bench.row import Measurement, Row, Where
 from scanlang.codegen.driver import Job
 from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.traffic import TRANSCENDENTAL
-from scanlang.testing.tensors import argument_shapes
 
-DEVICE, BATCH, GRID = "cuda", 128, (56, 56)
+BATCH, GRID, TINY = 128, (56, 56), (2, 3)
 
 GATED = """recurrence gated() {
   input x, g
@@ -96,32 +96,27 @@ RECURRENCES = (
 )
 
 
-@cache
-def module_of(recurrence: Recurrence) -> scanlang.Scan2d:
+def size_of(recurrence: Recurrence, where: Where) -> Size:
+    return Size(1 if where.tiny else BATCH, *(TINY if where.tiny else GRID), recurrence.channels)
+
+
+@lru_cache(maxsize=2)
+def module_of(recurrence: Recurrence, where: Where) -> scanlang.Scan2d:
     torch.manual_seed(0)
-    return scanlang.Scan2d(scanlang.loads(recurrence.text), channels=recurrence.channels).to(DEVICE)
+    return scanlang.Scan2d(scanlang.loads(recurrence.text), channels=recurrence.channels).to(where.device)
 
 
-@cache
+@lru_cache(maxsize=2)
 def kernels_of(recurrence: Recurrence) -> ScanKernels:
     return Job(scanlang.loads(recurrence.text), "s", "sm_90", GRID, recurrence.channels, "bfloat16").kernels
 
 
-def arguments(recurrence: Recurrence) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The operator's maps, drawn from N(0, 1), and its parameters as the program says."""
-    module = module_of(recurrence)
-    parameters = {n: p.detach().clone() for n, p in module.named_parameters() if not n.startswith("project")}
-    shapes = argument_shapes(module.op, GRID, BATCH, recurrence.channels, {})
-    maps = {name: shape for name, shape in shapes.items() if name not in parameters}
-    return {name: torch.randn(shape, device=DEVICE, dtype=torch.bfloat16) for name, shape in maps.items()}, parameters
-
-
-def special(recurrence: Recurrence) -> int:
+def special(recurrence: Recurrence, size: Size) -> int:
     """exp and log of a forward pass, one for all channels that have it in common."""
-    kernels, steps = kernels_of(recurrence), BATCH * GRID[0] * GRID[1] * recurrence.channels
+    kernels, channel_steps = kernels_of(recurrence), size.elements * kernels_of(recurrence).directions
     reach = _reach(kernels, recurrence.channels)
     evaluated = [reach[let.name] for let in kernels.forward.body if let.function in TRANSCENDENTAL]
-    return sum(steps * kernels.directions // channels for channels in evaluated)
+    return sum(channel_steps // channels for channels in evaluated)
 
 
 def _reach(kernels: ScanKernels, channels: int) -> dict[str, int]:
@@ -139,25 +134,14 @@ def _reach(kernels: ScanKernels, channels: int) -> dict[str, int]:
         states = after
 
 
-def measure(recurrence: Recurrence, backward: bool) -> Row:
-    (maps, parameters), op = arguments(recurrence), module_of(recurrence).op
-    given, output = maps | parameters, BATCH * GRID[0] * GRID[1] * recurrence.channels
-    numbers = sum(array.numel() for array in maps.values())
-    name = f"rec {recurrence.name}, {'forward + backward' if backward else 'forward'}"
-    if not backward:
-        with torch.no_grad():
-            times = median_cuda(lambda: op(**given))
-        return Row(name, *times, bytes=2 * (numbers + output), special=special(recurrence))
-    wanted = {name: value.requires_grad_() for name, value in given.items()}
-    seed = torch.randn_like(op(**wanted))
-    times = median_cuda(lambda: torch.autograd.grad(op(**wanted), list(wanted.values()), seed))
-    return Row(name, *times, bytes=2 * (3 * numbers + 2 * output), special=2 * special(recurrence))
+def measure(recurrence: Recurrence, backward: bool, where: Where) -> Row:
+    size, module = size_of(recurrence, where), module_of(recurrence, where)
+    steps, exponentials = size.elements * kernels_of(recurrence).directions, special(recurrence, size) * (2 if backward else 1)
+    return measured_operator(module, size, backward, where, exponentials, lambda: issued(module.op, steps, backward, where))
 
 
-def measurements() -> dict[str, Callable[[], Row]]:
+def measurements() -> Iterator[Measurement]:
     """`rec-s6-stage1-forward`, `rec-mlstm-stage1-both` …"""
-    return {
-        f"rec-{recurrence.name}-stage1-{'both' if backward else 'forward'}": partial(measure, recurrence, backward)
-        for recurrence in RECURRENCES
-        for backward in (False, True)
-    }
+    for recurrence in RECURRENCES:
+        for name, backward in PASSES.items():
+            yield Measurement(f"rec-{recurrence.name}-stage1-{name}", partial(measure, recurrence, backward))
