@@ -22,10 +22,10 @@ def choose_backend(kernels: ScanKernels, traversal: Traversal, device: str, span
     if device == "cuda":
         if importlib.util.find_spec("triton") is None:
             raise ScanError([NoBackend(span, device, "Triton is not installed: pip install scanlang[triton]")])
-        from scanlang.codegen.gpu.choose_gpu_schedule import choose_gpu_schedule
         from scanlang.codegen.gpu.run_triton import TritonScan
+        from scanlang.codegen.tuned import TunedChoice
 
-        return TritonScan(kernels, traversal, choose_gpu_schedule)
+        return TritonScan(kernels, traversal, TunedChoice(kernels, traversal))
     if device == "cpu" and find_compiler() is not None:
         from scanlang.codegen.cpu.run_c import CpuScan
 

@@ -1,4 +1,4 @@
-"""What holds for every test: no deadlines on shared machines, and in CI the same examples every time."""
+"""What holds for every test: no deadlines on shared machines, schedules by rule, and in CI the same examples every time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import settings
 settings.register_profile("here", deadline=None, print_blob=True)
 settings.register_profile("ci", parent=settings.get_profile("here"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
+os.environ["SCANLANG_TUNED"] = ""  # schedules are the rule's, whatever was measured on this machine
 
 
 @pytest.fixture(autouse=True)
