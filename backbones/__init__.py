@@ -13,18 +13,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scanlang.backbones.convert import convert_weights
     from scanlang.backbones.registry import create_model, list_models
-    from scanlang.backbones.saved import load, save
-    from scanlang.backbones.weights import read_published
+    from scanlang.backbones.weights.convert import convert_weights
+    from scanlang.backbones.weights.read import read_published
+    from scanlang.backbones.weights.saved import load, save
 
 _PUBLIC = {
-    "convert_weights": "convert",
+    "convert_weights": "weights.convert",
     "create_model": "registry",
     "list_models": "registry",
-    "load": "saved",
-    "read_published": "weights",
-    "save": "saved",
+    "load": "weights.saved",
+    "read_published": "weights.read",
+    "save": "weights.saved",
 }
 __all__ = ["convert_weights", "create_model", "list_models", "load", "read_published", "save"]
 

@@ -30,7 +30,7 @@ class RMSNorm(nn.RMSNorm):
 def widened(x: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return x.float() if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64 else x
-    return x.to(torch.promote_types(x.dtype, weight.dtype))
+    return x if x.dtype == weight.dtype else x.to(torch.promote_types(x.dtype, weight.dtype))
 
 
 class DropPath(nn.Module):

@@ -15,10 +15,10 @@ from torch import nn
 
 from scanlang.backbones.backbone import Backbone
 from scanlang.backbones.features import FeatureMaps
-from scanlang.backbones.fit import fitted_weights
 from scanlang.backbones.names import backbone_names
 from scanlang.backbones.options import image_size
-from scanlang.backbones.weights import read_published
+from scanlang.backbones.weights.fit import fitted_weights
+from scanlang.backbones.weights.read import read_published
 from scanlang.diagnostics import ScanError
 from scanlang.errors import NoSuchBackbone
 from scanlang.program import Program

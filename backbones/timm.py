@@ -15,9 +15,9 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 
 from scanlang.backbones.backbone import Backbone
-from scanlang.backbones.fit import named_weights
 from scanlang.backbones.names import backbone_names
 from scanlang.backbones.registry import create_model
+from scanlang.backbones.weights.fit import named_weights
 
 if int(timm.__version__.partition(".")[0]) < 1:
     raise ImportError(f"timm {timm.__version__} is too old: pip install 'timm>=1.0'", name="timm")

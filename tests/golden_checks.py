@@ -15,8 +15,8 @@ from golden import golden_rules
 from torch import Tensor, nn
 
 import scanlang
-from scanlang.backbones.convert import convert_weights, published_weights
 from scanlang.backbones.feature import Feature
+from scanlang.backbones.weights.convert import convert_weights, published_weights
 from scanlang.codegen.module import Scan2d
 
 VMAMBA, VIM = golden_rules.load("vmamba"), golden_rules.load("vim")

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import scanlang
-from scanlang.backbones.convert import published_weights
+from scanlang.backbones.weights.convert import published_weights
 
 Check = Callable[[Tensor], bool]
 

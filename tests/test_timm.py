@@ -15,8 +15,8 @@ from with_timm import timm
 import scanlang.timm
 from scanlang.backbones import create_model, list_models, save
 from scanlang.backbones.backbone import Backbone
-from scanlang.backbones.convert import published_weights
-from scanlang.backbones.fit import first_convolution
+from scanlang.backbones.weights.convert import published_weights
+from scanlang.backbones.weights.fit import first_convolution
 
 VMAMBA: dict[str, Any] = {"dim": 16, "depth1": 1, "depth2": 1, "depth3": 2, "depth4": 1}
 VIM: dict[str, Any] = {"dim": 16, "depth": 5}

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import scanlang
-from scanlang.backbones.convert import convert_weights, published_weights
+from scanlang.backbones.weights.convert import convert_weights, published_weights
 
 SMALL: Mapping[str, Any] = {"dim": 16, "depth1": 1, "depth2": 1, "depth3": 2, "depth4": 1, "num_classes": 5, "state": 2}
 SMALL_VIM: Mapping[str, Any] = {"dim": 32, "depth": 2, "num_classes": 5, "state": 2, "img_height": 48, "img_width": 80}

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 import scanlang
 from scanlang.backbones import create_model, list_models, load, read_published, save
 from scanlang.backbones.backbone import Backbone
-from scanlang.backbones.convert import published_weights
 from scanlang.backbones.features import FeatureMaps
-from scanlang.backbones.fit import fitted_weights, named_weights, with_channels
-from scanlang.backbones.positions import on_grid
+from scanlang.backbones.weights.convert import published_weights
+from scanlang.backbones.weights.fit import fitted_weights, named_weights, with_channels
+from scanlang.backbones.weights.positions import on_grid
 from scanlang.diagnostics import ScanError
 
 TINY: dict[str, Any] = {"dim": 16, "depth1": 1, "depth2": 1, "depth3": 1, "depth4": 1}

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 import scanlang
 from scanlang.backbones.backbone import Backbone
 from scanlang.backbones.classifier import POOL, POOLS
-from scanlang.backbones.fit import fitted_weights
 from scanlang.backbones.origin import Chosen, Origin
-from scanlang.backbones.weights import damaged, is_safetensors, place
+from scanlang.backbones.weights.fit import fitted_weights
+from scanlang.backbones.weights.read import damaged, is_safetensors, place
 from scanlang.bundle import Bundle, NoBundle, pack, unpack
 from scanlang.check.program import Word
 from scanlang.diagnostics import ScanError

@@ -14,11 +14,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from scanlang.backbones.backbone import Backbone
-from scanlang.backbones.convert import RULES, convert_weights
 from scanlang.backbones.modules import PositionEmbedding
-from scanlang.backbones.positions import on_grid
-from scanlang.backbones.published_file import Family, PublishedFile, read_file
-from scanlang.backbones.published_names import pairs
+from scanlang.backbones.weights.convert import RULES, convert_weights
+from scanlang.backbones.weights.positions import on_grid
+from scanlang.backbones.weights.published_file import Family, PublishedFile, read_file
+from scanlang.backbones.weights.published_names import pairs
 
 HEAD = "head."
 

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from scanlang.backbones.backbone import Backbone
-from scanlang.backbones.model_positions import POSITIONS, places_of, published_position, unusable
-from scanlang.backbones.positions import How, grid_of, of_map, of_sequence
-from scanlang.backbones.published_file import Family, PublishedFile, read_file
-from scanlang.backbones.published_names import VIM, VMAMBA, Pair, Rule, fits, pairs, published_shape
+from scanlang.backbones.weights.model_positions import POSITIONS, places_of, published_position, unusable
+from scanlang.backbones.weights.positions import How, grid_of, of_map, of_sequence
+from scanlang.backbones.weights.published_file import Family, PublishedFile, read_file
+from scanlang.backbones.weights.published_names import VIM, VMAMBA, Pair, Rule, fits, pairs, published_shape
 from scanlang.diagnostics import Diagnostic, ScanError
 from scanlang.errors import LeftOverWeights, MisshapenWeights, MissingWeights, UnknownWeights, WrongOption
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from scanlang.backbones.backbone import Backbone
 from scanlang.backbones.modules import PositionEmbedding
-from scanlang.backbones.positions import Grid, Places, to_sequence
-from scanlang.backbones.published_file import Family
+from scanlang.backbones.weights.positions import Grid, Places, to_sequence
+from scanlang.backbones.weights.published_file import Family
 from scanlang.codegen.module import Scan2d
 from scanlang.errors import WrongPositions
 
