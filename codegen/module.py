@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 
 from scanlang.check.program import HEAD, LABELS, CheckedOperand, CheckedScan
 from scanlang.check.widths import misfit
-from scanlang.codegen.arguments import map_argument, token_argument
+from scanlang.codegen.arguments import CONV_WEIGHT, map_argument, token_argument
 from scanlang.codegen.compile import layer_of
 from scanlang.codegen.for_module import compile_for_module
 from scanlang.codegen.initial import direction_numbers, initial_value, unit_numbers
 from scanlang.codegen.module_sizes import channel_count, formal_sizes, index_sizes
+from scanlang.codegen.parameters import TAPS, taps
 from scanlang.codegen.projections import ProjectionShape
 from scanlang.codegen.row_arguments import RowArguments
 from scanlang.codegen.rows import Rows
@@ -33,8 +34,23 @@ from scanlang.graph.step_rewrites import convolved
 from scanlang.program import Program
 from scanlang.source import Span
 
+MOST_CALLS = 256
+"""Kinds of calls that are remembered."""
+
 SUMMED = "summed."
 """What a convolution makes of cells that are visited several times, summed over the visits."""
+
+
+@dataclass(frozen=True)
+class _Projection:
+    """One linear map for all directions: the names of its weight and bias, and what it makes, by name in its order; `counts`
+    are the numbers that each part has."""
+
+    shape: ProjectionShape
+    weight: str
+    bias: str | None
+    parts: Mapping[str, tuple[int, ...]]
+    counts: list[int]
 
 
 class Scan2d(nn.Module):
@@ -92,6 +108,7 @@ class Scan2d(nn.Module):
         self._check_units()
         self._signature = self._call_signature()
         self._row_arguments = RowArguments(self._signature, self.scan.inputs, self.channels, axes)
+        self._checked: set[tuple[object, ...]] = set()
         self._learned: list[str] = []
         self._make_parameters()
         self._make_projections()
@@ -179,14 +196,15 @@ class Scan2d(nn.Module):
         return (count,) if shared else (self._directions, count)
 
     def _make_projections(self) -> None:
-        self._projections: list[tuple[ProjectionShape, list[tuple[int, ...]]]] = []
+        self._projections: list[_Projection] = []
         for number, projection in enumerate(self.scan.projections):
-            shape = self._projection(number)
-            self._projections.append((shape, [self._shape(name) for name in projection.names]))
-            weight, bias = shape.initial(projection.bias)
-            self.register_parameter(f"{project_name(number)}_weight", nn.Parameter(weight))
-            if bias is not None:
-                self.register_parameter(f"{project_name(number)}_bias", nn.Parameter(bias))
+            stem, shape = project_name(number), self._projection(number)
+            names = f"{stem}_weight", f"{stem}_bias" if projection.bias else None
+            parts = {name: self._shape(name) for name in projection.names}
+            self._projections.append(_Projection(shape, *names, parts, list(map(math.prod, parts.values()))))
+            for name, value in zip(names, shape.initial(projection.bias), strict=True):
+                if name is not None and value is not None:
+                    self.register_parameter(name, nn.Parameter(value))
 
     def _projection(self, number: int) -> ProjectionShape:
         rows = sum(math.prod(self._shape(name)) for name in self.scan.projections[number].names)
@@ -239,9 +257,7 @@ class Scan2d(nn.Module):
         Of a scan that takes nothing beside its inputs.
         """
         rows = self.op.rows(tuple(grid))
-        self._row_arguments.check(inputs, rows, tokens)
-        for number, projection in enumerate(self.scan.projections):
-            self._check_weight(number, projection.source, inputs[self.scan.inputs.index(projection.source)])
+        self._check_rows(inputs, rows, tuple(tokens))
         maps = {name: rows.take(x, tokens) for name, x in zip(self.scan.inputs, inputs, strict=True)}
         return rows.give(self._run(rows, maps, {}, None, False)[0], tokens)
 
@@ -249,15 +265,39 @@ class Scan2d(nn.Module):
         self, rows: Rows, packed: Mapping[str, Tensor], given: Mapping[str, Tensor], h0: Any, return_state: bool
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
         """The result on rows, and the last states where they are asked for."""
-        values = {**given, **{name: getattr(self, name) for name in self._learned}}
+        values: dict[str, Any] = {**given, **{name: self._value(name) for name in self._learned}}
         maps = dict(packed)
         if self.op.conv is not None:
+            values[TAPS] = taps(values[CONV_WEIGHT])  # for both passes
             maps |= self.op.convolved(rows, maps, values, h0)
         if self._summed is not None:
             maps[SUMMED] = self._summed.outputs(rows, maps, values, self._summed.states.own(h0) or None)[0]
         for number in range(len(self.scan.projections)):
             maps |= self._project(number, maps)
         return self.op.run(rows, maps, values, h0, return_state)
+
+    def _check_rows(self, inputs: Sequence[Tensor], rows: Rows, tokens: tuple[tuple[str, int], ...]) -> None:
+        """Raise a ScanError for what does not fit; what did is not looked at again where it is called in the same way."""
+        if torch.compiler.is_compiling():
+            self._check_on_rows(inputs, rows, tokens)
+            return
+        weights = [(weight.dtype, weight.device) for weight in (self._value(one.weight) for one in self._projections)]
+        key = rows.grid, tokens, *weights, *[(x.shape, x.dtype, x.device, _is_mixed(x)) for x in inputs]
+        if key not in self._checked:
+            self._check_on_rows(inputs, rows, tokens)
+            while len(self._checked) >= MOST_CALLS:
+                self._checked.clear()
+            self._checked.add(key)
+
+    def _check_on_rows(self, inputs: Sequence[Tensor], rows: Rows, tokens: tuple[tuple[str, int], ...]) -> None:
+        self._row_arguments.check(inputs, rows, tokens)
+        for number, projection in enumerate(self.scan.projections):
+            self._check_weight(number, projection.source, inputs[self.scan.inputs.index(projection.source)])
+
+    def _value(self, name: str) -> Any:
+        """What is learned of that name; one of `torch.nn.utils.parametrize` is no parameter of the module's own."""
+        found = self._parameters.get(name)
+        return getattr(self, name) if found is None else found
 
     def _given(self, inputs: tuple[Tensor, ...], keywords: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The arguments by name, every one there and none too many."""
@@ -281,15 +321,12 @@ class Scan2d(nn.Module):
 
     def _projected(self, number: int, x: Tensor) -> dict[str, Tensor]:
         """One linear map for all directions, and its slices."""
-        projection, stem = self.scan.projections[number], project_name(number)
-        weight: Tensor = getattr(self, f"{stem}_weight")
-        bias: Tensor | None = getattr(self, f"{stem}_bias", None)
-        shape, shapes = self._projections[number]
-        rows = shape.project(x, weight, bias)
-        parts = rows.split([math.prod(shape) for shape in shapes], -1)
+        one = self._projections[number]
+        bias = None if one.bias is None else self._value(one.bias)
+        parts = torch.split_with_sizes(one.shape.project(x, self._value(one.weight), bias), one.counts, -1)
         return {
-            name: part.unflatten(-1, own) if own else part.squeeze(-1)
-            for name, part, own in zip(projection.names, parts, shapes, strict=True)
+            name: part if len(own) == 1 else part.unflatten(-1, own) if own else part.squeeze(-1)
+            for (name, own), part in zip(one.parts.items(), parts, strict=True)
         }
 
     def _check_projectable(self, number: int, name: str, x: object) -> None:
@@ -316,6 +353,10 @@ class Scan2d(nn.Module):
     def extra_repr(self) -> str:
         sizes = ", ".join(f"{label}={size}" for label, size in self.sizes.items())
         return f"{self.scan.name}, {sizes}, {self._directions} directions"
+
+
+def _is_mixed(x: object) -> bool:
+    return isinstance(x, Tensor) and torch.is_autocast_enabled(x.device.type)
 
 
 def _is_cast(*tensors: Tensor) -> bool:

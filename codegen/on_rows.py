@@ -10,6 +10,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,21 @@ from scanlang.maps.verify import verify_size
 from scanlang.source import Span
 
 Grid = tuple[int, ...]
+MOST_CALLS = 256
+"""Kinds of calls that are remembered."""
+
 ChooseBackend = Callable[[ScanKernels, Traversal, str, Span], Executable]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What sizes, types and device decide of a call: found out, and checked, once. `shapes` are those of the arrays, and None
+    where an executable takes them as they are."""
+
+    grid: Grid
+    executable: Executable
+    shapes: tuple[tuple[str, tuple[int, ...] | None], ...]
+    pads: int
 
 
 class ScanOnRows:
@@ -54,6 +69,8 @@ class ScanOnRows:
         self._executables: dict[tuple[object, ...], Executable] = {}
         self._constants: dict[tuple[Grid, torch.device], AlongTime] = {}
         self._verified: set[Grid] = set()
+        self._kinds: dict[tuple[object, ...], Kind] = {}
+        self._count, self._bare = len(signature.arrays), not graph.labelled and not graph.restarts
         self._lock = threading.Lock()
 
     def verified(self, grid: Sequence[Any]) -> Grid:
@@ -111,10 +128,26 @@ class ScanOnRows:
                 self._executables[key] = self.choose(kernels, self.graph.traversal, device, self.signature.span)
             return self._executables[key]
 
+    def kind(self, arrays: Sequence[Tensor], grid: Sequence[int]) -> Kind:
+        """Of a call with real tensors."""
+        key = (*grid, arrays[0].device, *[part for array in arrays for part in (array.shape, array.dtype)])
+        found = self._kinds.get(key)
+        if found is None:
+            while len(self._kinds) >= MOST_CALLS:
+                self._kinds.clear()
+            found = self._kinds[key] = self._kind(arrays, self.verified(grid))
+        return found
+
+    def _kind(self, arrays: Sequence[Tensor], grid: Grid) -> Kind:
+        sizes = self.signature.sizes(list(arrays))
+        named = zip(self.signature.arrays, arrays, strict=True)
+        wanted = [(array.name, array.flat(tensor.shape, sizes), tuple(tensor.shape)) for array, tensor in named]
+        shapes = tuple((name, None if flat == shape else flat) for name, flat, shape in wanted)
+        return Kind(grid, self.executable(arrays, sizes), shapes, self.pads(grid))
+
     def split(self, tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """(arrays, orders given at run time) of what the registered operator takes, initial states apart."""
-        count = len(self.signature.arrays)
-        return list(tensors[:count]), list(tensors[count:])
+        return list(tensors[: self._count]), list(tensors[self._count :])
 
     def computing(self, arrays: Sequence[Tensor]) -> torch.dtype:
         """float64 if any map is, else float32."""
@@ -127,13 +160,14 @@ class ScanOnRows:
         like, leading = self.signature.like(self.signature.sizes(list(arrays))), self.signature.leading
         return by_name[like.name], leading.shown(by_name[leading.name])
 
-    def kernel_arrays(
-        self, arrays: Sequence[Tensor], grid: Sequence[int], sizes: Mapping[str, int] | None = None
-    ) -> dict[str, Tensor]:
+    def kernel_arrays(self, arrays: Sequence[Tensor], grid: Sequence[int], kind: Kind | None = None) -> dict[str, Tensor]:
         """What an executable takes: streams, parameters and inputs of the merge, by name."""
-        sizes = self.signature.sizes(list(arrays)) if sizes is None else sizes
-        made = {array.name: array.flattened(t, sizes) for array, t in zip(self.signature.arrays, arrays, strict=True)}
-        if not self.graph.labelled and not self.graph.restarts:
+        shapes = (self.kind(arrays, grid) if kind is None else kind).shapes
+        made = {
+            name: (tensor if shape is None else tensor.reshape(shape)).contiguous()
+            for (name, shape), tensor in zip(shapes, arrays, strict=True)
+        }
+        if self._bare:
             return made
         constants = self.along_time(grid, arrays[0].device)
         for name in self.graph.labelled:
@@ -158,14 +192,16 @@ class ScanOnRows:
         self, tensors: Sequence[Tensor], grid: Sequence[int], save: bool, entry: Tensor | None = None, last: bool = False
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The output, the saved states, the partial outputs, and (`last`) the states after the last step."""
-        (arrays, orders), size = self.split(tensors), self.verified(grid)
-        self.check_orders(orders, size)
-        sizes = self.signature.sizes(arrays)
-        executable, entry = self.executable(arrays, sizes), None if entry is None else entry.contiguous()
-        made, tables = self.kernel_arrays(arrays, size, sizes), self.tables(orders, size)
+        arrays, orders = self.split(tensors)
+        kind = self.kind(arrays, grid)
+        executable, size = kind.executable, kind.grid
+        if orders:
+            self.check_orders(orders, size)
+        entry = None if entry is None else entry.contiguous()
+        made, tables = self.kernel_arrays(arrays, size, kind), self.tables(orders, size)
         final = self.zero_states(arrays) if last else None
         result, saved = executable.forward(made, size, save, tables, entry, final)
-        if self.pads(size):
+        if kind.pads:
             parts = self.by_direction(result, self.graph.stacked)
             self.along_time(size, result.device).clear_unvisited_pads(parts, self.graph.output_route)
         return result, saved.states, saved.partials, result.new_empty(0) if final is None else final
@@ -185,10 +221,10 @@ class ScanOnRows:
 
         `gradient` is that of the output, `final` of the states after the last step; without them they are zero.
         """
-        (arrays, orders), size = self.split(tensors), self.verified(grid)
-        sizes = self.signature.sizes(arrays)
-        executable, made = self.executable(arrays, sizes), self.kernel_arrays(arrays, size, sizes)
-        tables = self.tables(orders, size)
+        arrays, orders = self.split(tensors)
+        kind = self.kind(arrays, grid)
+        executable, size = kind.executable, kind.grid
+        made, tables = self.kernel_arrays(arrays, size, kind), self.tables(orders, size)
         entry, final = (None if ends is None else ends.contiguous() for ends in (entry, final))
         saved = Saved(states, partials)
         if states.numel() == 0:
@@ -197,20 +233,21 @@ class ScanOnRows:
             gradient = self.empty_output(arrays).zero_()
         of_entry = self.zero_states(arrays) if first else None
         found = executable.backward(gradient.contiguous(), saved, made, size, tables, final, of_entry)
-        gradients = [self.gradient(array.name, found[array.name], tensor, size)
-                     for array, tensor in zip(self.signature.arrays, arrays, strict=True)]  # fmt: skip
+        gradients = [
+            self.gradient(name, found[name], tensor, kind) for (name, _), tensor in zip(kind.shapes, arrays, strict=True)
+        ]
         return gradients if of_entry is None else [*gradients, of_entry]
 
-    def gradient(self, name: str, found: Tensor, array: Tensor, grid: Grid) -> Tensor:
+    def gradient(self, name: str, found: Tensor, array: Tensor, kind: Kind) -> Tensor:
         """What an executable found, in the shape and type of the array."""
         if name in self.graph.labelled:
             shape = (*array.shape[: array.ndim - self.labels(name)], found.shape[-1])
-            found = self.along_time(grid, array.device).labelled_gradient(found, shape)
+            found = self.along_time(kind.grid, array.device).labelled_gradient(found, shape)
         found = found.to(array.dtype).reshape(array.shape).contiguous()
         node = self._inputs.get(name)
-        if node is not None and self.pads(grid):
+        if node is not None and kind.pads:
             parts = self.by_direction(found, node.per_direction, node.per != "all")
-            self.along_time(grid, array.device).clear_unvisited_pads(parts, self.graph.stream_routes.get(name, OWN))
+            self.along_time(kind.grid, array.device).clear_unvisited_pads(parts, self.graph.stream_routes.get(name, OWN))
         return found
 
     def by_direction(self, rows: Tensor, per_direction: bool, own: bool = True) -> list[Tensor]:

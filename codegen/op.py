@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from scanlang.codegen.along_time import MOST_SIZES
 from scanlang.codegen.arguments import signature_of
 from scanlang.codegen.on_rows import ScanOnRows
-from scanlang.codegen.parameters import kernel_parameter
+from scanlang.codegen.parameters import KernelParameters
 from scanlang.codegen.register import identity, register
 from scanlang.codegen.rows import Rows
 from scanlang.codegen.second_pass import SecondPass
@@ -73,9 +74,14 @@ class CompiledScan:
         self.signature: Signature = signature_of(graph, fixed, span, before)
         self.tokens, self._given, self._merged = traversal.token_names, traversal.given_names, graph.merge_inputs
         self._plain = traversal.plain  # tracing sees no cached properties
+        self._names = tuple(array.name for array in self.signature.arrays)
+        self._parameters = KernelParameters(graph, [array.name for array in self.signature.arrays if not array.is_map])
+        self._leading = self.signature.leading
+        self._rows: dict[tuple[int, ...], Rows] = {}
         self.states = States(graph, span)
         self.on_rows = ScanOnRows(graph, self.signature, uncovered)
-        self.torch_op = register(self.on_rows, f"{graph.name}_{self.identity}")
+        self.eager = register(self.on_rows, f"{graph.name}_{self.identity}")
+        self.torch_op = self.eager.operator
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledScan:
         return self  # it never changes, and a copied module may share it
@@ -115,6 +121,16 @@ class CompiledScan:
 
     def rows(self, grid: tuple[int, ...]) -> Rows:
         """How maps of that size lie in rows. Where the orders decide, a traced size is fixed."""
+        if torch.compiler.is_compiling():
+            return self._made_rows(grid)
+        found = self._rows.get(grid)
+        if found is None:
+            while len(self._rows) >= MOST_SIZES:
+                self._rows.clear()
+            found = self._rows[grid] = self._made_rows(grid)
+        return found
+
+    def _made_rows(self, grid: tuple[int, ...]) -> Rows:
         if self._plain:
             return Rows(grid)
         fixed = tuple(len(range(length)) for length in grid)
@@ -168,7 +184,7 @@ class CompiledScan:
         """
         assert self.conv is not None
         assert self.graph.conv is not None
-        own = self.conv.states.own(h0) or None
+        own = None if h0 is None else self.conv.states.own(h0) or None
         return {convolved(self.graph.conv.source): self.conv.outputs(rows, maps, given, own)[0]}
 
     def outputs(
@@ -184,9 +200,11 @@ class CompiledScan:
         entry = self.states.packed(states, extent) if extent is not None and states else None
         differentiable = tensors if entry is None else [*tensors, entry]
         save = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in differentiable)
-        if not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            made, _, _, last = self.torch_op(*tensors, entry, grid=list(rows.grid), save=save, last=return_state)
+        else:
             self.check_transforms(differentiable, save)
-        made, _, _, last = self.torch_op(*tensors, entry, grid=list(rows.grid), save=save, last=return_state)
+            made, _, _, last = self.eager(*tensors, entry, grid=rows.grid, save=save, last=return_state)
         return made, self.states.unpacked(last, extent) if extent is not None and return_state else None
 
     def check_transforms(self, tensors: Sequence[Tensor], save: bool) -> None:
@@ -205,12 +223,9 @@ class CompiledScan:
 
     def tensors(self, maps: Mapping[str, Tensor], given: Mapping[str, Any]) -> list[Tensor]:
         """What the registered operator takes: the arrays of the kernels, then the orders given at run time."""
-        leading = self.signature.leading
-        channels = leading.shown(maps[leading.name])
-        arrays = [
-            maps[array.name] if array.is_map else kernel_parameter(self.graph, array.name, given, channels)
-            for array in self.signature.arrays
-        ]
+        channels = self._leading.shown(maps[self._leading.name])
+        learned = self._parameters.of(given, channels)
+        arrays = [learned[name] if name in learned else maps[name] for name in self._names]
         return [*arrays, *(given[name] for name in self._given)]
 
     def unpack(self, rows: Rows, result: Tensor, last: dict[str, Tensor] | None = None) -> Any:

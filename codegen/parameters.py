@@ -8,7 +8,8 @@ kernels' names. Plain torch: autograd takes the gradients back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,16 +18,40 @@ from scanlang.codegen.arguments import CONV_WEIGHT
 from scanlang.graph.scan_graph import ScanGraph
 from scanlang.graph.step_rewrites import MERGE_WEIGHT
 
+TAPS = f"{CONV_WEIGHT}."
+"""What `taps` made already, among what is given."""
 
-def kernel_parameter(graph: ScanGraph, name: str, given: Mapping[str, Tensor], channels: int) -> Tensor:
-    """The array of a parameter of the kernels."""
-    if name.startswith(f"{CONV_WEIGHT}."):
-        return given[CONV_WEIGHT].select(-1, int(name.rpartition(".")[2]))
-    if name == MERGE_WEIGHT and weighted(graph):
-        return _for_channels(graph, torch.softmax(_widened(given[name]), 0), channels, shared=False)
-    if name in graph.channelless:
-        return _for_channels(graph, _widened(given[name]), channels, shared=name in graph.shared)
-    return given[name]
+
+def taps(weight: Tensor) -> tuple[Tensor, ...]:
+    """Of a convolution's weight one array for every tap, each contiguous."""
+    return weight.movedim(-1, 0).contiguous().unbind(0)
+
+
+class KernelParameters:
+    """The parameters `names` of a graph's kernels."""
+
+    def __init__(self, graph: ScanGraph, names: Sequence[str]) -> None:
+        own = [name for name in names if name.startswith(TAPS)]
+        self._graph = graph
+        self._made = [name for name in names if name in graph.channelless or (name == MERGE_WEIGHT and weighted(graph))]
+        self._given = [name for name in names if name not in own and name not in self._made]
+        self._taps = [(name, int(name.rpartition(".")[2])) for name in own]
+
+    def of(self, given: Mapping[str, Any], channels: int) -> dict[str, Tensor]:
+        """Their arrays by name."""
+        found = {name: given[name] for name in self._given}
+        for name in self._made:
+            found[name] = self._for_channels(name, given[name], channels)
+        if self._taps:
+            by_tap = given.get(TAPS) or taps(given[CONV_WEIGHT])
+            for name, number in self._taps:
+                found[name] = by_tap[number]
+        return found
+
+    def _for_channels(self, name: str, value: Tensor, channels: int) -> Tensor:
+        if name == MERGE_WEIGHT and weighted(self._graph):
+            return _for_channels(self._graph, torch.softmax(_widened(value), 0), channels, shared=False)
+        return _for_channels(self._graph, _widened(value), channels, shared=name in self._graph.shared)
 
 
 def weighted(graph: ScanGraph) -> bool:

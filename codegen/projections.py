@@ -47,11 +47,14 @@ class ProjectionShape:
         directions = len(self.parts)
         if x.ndim == 3:
             rows = functional.linear(x, weight.flatten(0, -2), None if bias is None else bias.flatten())
-            by_direction: Tensor = rows.unflatten(-1, (-1, self.rows))
-            return by_direction.expand(*x.shape[:-1], directions, self.rows)
+            by_direction: Tensor = rows.unflatten(-1, (1 if self.shared else directions, self.rows))
+            return by_direction.expand(-1, -1, directions, -1) if self.shared else by_direction
         if self.shared:
             return functional.linear(x, weight, bias)
-        return self._each(x.unbind(2), weight.unbind(0), None if bias is None else bias.unbind(0))
+        by_direction = torch.bmm(x.flatten(0, 1).transpose(0, 1), weight.transpose(1, 2))
+        rows = by_direction if bias is None else by_direction + bias.unsqueeze(1)
+        made: Tensor = rows.transpose(0, 1).unflatten(0, x.shape[:2])
+        return made
 
     def _project_split(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.shared:

@@ -16,6 +16,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
+from scanlang.codegen.eager import Eager, Results, gradients_of, remember
 from scanlang.codegen.on_rows import ScanOnRows
 from scanlang.diagnostics import ScanError
 from scanlang.errors import DifferentiatedTwice
@@ -24,11 +25,8 @@ from scanlang.maps.traversal import Traversal
 
 _LIBRARY = torch.library.Library("scanlang", "FRAGMENT")
 _DEVICES = "CompositeExplicitAutograd"
-_REGISTERED: set[str] = set()
+_REGISTERED: dict[str, Eager] = {}
 _TAKEN = ("self", "save", "last", "first", "gradient", "states", "partials", "entry", "final", "grid")
-
-Results = tuple[Tensor, Tensor, Tensor, Tensor]
-"""The output, the saved states, the partial outputs, the states after the last step."""
 
 
 def identity(*values: object) -> str:
@@ -56,15 +54,16 @@ def _meaning(value: Any) -> Any:
     return tuple(map(_meaning, value)) if isinstance(value, tuple | list) else value
 
 
-def register(scan: ScanOnRows, name: str) -> Any:
-    """Define the operator `name` and its backward, or give what has that name already."""
+def register(scan: ScanOnRows, name: str) -> Eager:
+    """Define the operator `name` and its backward, or find what has that name already; gives what calls it."""
     if name not in _REGISTERED:
-        _REGISTERED.add(name)
         _define(scan, name)
+        forward, backward = (getattr(torch.ops.scanlang, full).default for full in (name, f"{name}_backward"))
+        _REGISTERED[name] = Eager(scan, forward, backward)
         _implement(scan, name)
         _implement_for_fake_tensors(scan, name)
         _differentiate(scan, name)
-    return getattr(torch.ops.scanlang, name).default
+    return _REGISTERED[name]
 
 
 def _define(scan: ScanOnRows, name: str) -> None:
@@ -118,33 +117,19 @@ def _implement_for_fake_tensors(scan: ScanOnRows, name: str) -> None:
 
 def _differentiate(scan: ScanOnRows, name: str) -> None:
     """The operator by its backward; that has no derivative."""
+    call = _REGISTERED[name]
 
-    def backward(ctx: Any, gradient: Tensor | None, states_: Any, partials_: Any, final: Tensor | None) -> tuple[Any, ...]:
-        states, partials, *tensors = ctx.saved_tensors
-        if gradient is None and final is None:
-            return (None,) * len(tensors)
-        first = ctx.needs_input_grad[len(tensors) - 1]
-        run = getattr(torch.ops.scanlang, f"{name}_backward")
-        found = run(gradient, final, states, partials, *tensors, grid=ctx.grid, first=first)
-        of_entry = [found[-1]] if first else []
-        arrays = found[:-1] if first else found
-        made = [*arrays, *(None for _ in range(len(tensors) - len(arrays) - len(of_entry))), *of_entry]
-        return tuple(g if wanted else None for g, wanted in zip(made, ctx.needs_input_grad, strict=False))
+    def remembered(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Results) -> None:
+        remember(ctx, inputs, keyword_only_inputs["grid"], keyword_only_inputs["last"], output)
+
+    def backward(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
+        return gradients_of(ctx, call, gradients, ctx.needs_input_grad)
 
     def again(ctx: Any, gradients: Any) -> Any:
         raise ScanError([DifferentiatedTwice(scan.signature.span, scan.signature.scan)])
 
-    torch.library.register_autograd(f"scanlang::{name}", backward, setup_context=_remember, lib=_LIBRARY)
+    torch.library.register_autograd(f"scanlang::{name}", backward, setup_context=remembered, lib=_LIBRARY)
     torch.library.register_autograd(f"scanlang::{name}_backward", again, lib=_LIBRARY)
-
-
-def _remember(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: Results) -> None:
-    """What the backward needs of a call. States and partial outputs have no gradient, last states only where asked for."""
-    _, states, partials, final = output
-    ctx.save_for_backward(states, partials, *inputs)
-    ctx.grid = keyword_only_inputs["grid"]
-    ctx.mark_non_differentiable(states, partials, *(() if keyword_only_inputs["last"] else (final,)))
-    ctx.set_materialize_grads(False)
 
 
 def _schema_names(scan: ScanOnRows) -> list[str]:

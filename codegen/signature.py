@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -83,12 +83,10 @@ class Array:
             return False
         return all(sizes[label] == 1 for label in self.labels)
 
-    def flattened(self, tensor: Tensor, sizes: Mapping[str, int]) -> Tensor:
-        """As an executable takes it: the last dimensions in one, contiguous."""
-        front = tensor.ndim - len(self.labels)
-        if self.has_lanes(sizes):
-            return tensor.reshape(tensor.shape[:front]).contiguous()
-        return tensor.reshape(*tensor.shape[:front], math.prod(tensor.shape[front:])).contiguous()
+    def flat(self, shape: Sequence[int], sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape in which an executable takes it: the last dimensions in one."""
+        front = len(shape) - len(self.labels)
+        return tuple(shape[:front]) if self.has_lanes(sizes) else (*shape[:front], math.prod(shape[front:]))
 
 
 @dataclass(frozen=True)

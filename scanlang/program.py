@@ -14,7 +14,7 @@ from scanlang.graph.scan_graph import ScanGraph
 from scanlang.maps.order import Order
 from scanlang.maps.traversal import Traversal
 from scanlang.maps.verify import VerifiedProgram
-from scanlang.pipeline import check_text, operator_graph, read_program, verify_scan, written_graph
+from scanlang.pipeline import check_text, operator_graph, read_program, written_graph
 from scanlang.source import Source, Span
 from scanlang.syntax.text import make_source
 
@@ -61,11 +61,6 @@ class Program:
     @cached_property
     def backbones(self) -> Mapping[str, CheckedBackbone]:
         return MappingProxyType(dict(self.checked.backbones))
-
-    @classmethod
-    def of_scan(cls, scan: CheckedScan, axes: tuple[str, ...]) -> Program:
-        """A program with this scan alone, such as one that a block of another file brings along."""
-        return cls(scan.span.source, verify_scan(scan, axes))
 
     def directions(self, scan: str | None = None, layer: int = 0) -> tuple[Order, ...]:
         """The orders of a scan's directions; they may depend on the layer where the scan says `layers`."""

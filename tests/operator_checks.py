@@ -253,5 +253,5 @@ def through(backend: Callable[..., Executable], op: scanlang.CompiledScan) -> sc
         result, final = Through.apply(scan, grid, last, *tensors)
         return result, None, None, final
 
-    other.on_rows, other.torch_op = scan, run
+    other.on_rows, other.torch_op, other.eager = scan, run, run
     return other

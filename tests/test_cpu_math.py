@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scanlang.codegen.cpu.build_c import load_c
 from scanlang.codegen.cpu.c_math import Computing, prelude
 
-NAMES = ("exp", "expm1", "log", "log1p", "tanh", "erf", "sqrt", "abs")
+NAMES = ("exp", "exp2", "expm1", "log", "log1p", "tanh", "erf", "sqrt", "abs")
 Values = NDArray[np.float32] | NDArray[np.float64]
 
 
@@ -50,7 +50,8 @@ def grid(low: float, high: float, count: int) -> NDArray[np.float64]:
 
 
 RANGES = [
-    ("exp", -87.3, 88.7, 2), ("exp", -1, 1, 2), ("expm1", -87.3, 88.7, 3), ("expm1", -1, 1, 3), ("expm1", -1e-6, 1e-6, 2),
+    ("exp", -87.3, 88.7, 2), ("exp", -1, 1, 2), ("exp2", -125.9, 127.9, 2), ("exp2", -1, 1, 2),
+    ("expm1", -87.3, 88.7, 3), ("expm1", -1, 1, 3), ("expm1", -1e-6, 1e-6, 2),
     ("log", 1e-37, 3e38, 2), ("log", 0.5, 2, 2),
     ("log1p", -0.999999, 2, 2), ("log1p", -1e-6, 1e-6, 2), ("log1p", 0, 3e38, 2),
     ("tanh", -12, 12, 4), ("tanh", -1e-6, 1e-6, 4), ("erf", -5, 5, 4), ("sqrt", 0, 1e30, 1),
@@ -69,7 +70,8 @@ def test_float32_against_float64(name: str, low: float, high: float, most: float
 
 @pytest.mark.parametrize("lanes", [0, 4], ids=["native", "narrow"])
 @pytest.mark.parametrize(
-    "name, low, high", [("exp", -707.0, 709.0), ("exp", -1, 1), ("expm1", -707.0, 709.0), ("expm1", -1, 1),
+    "name, low, high", [("exp", -707.0, 709.0), ("exp", -1, 1), ("exp2", -1020, 1023), ("exp2", -1, 1),
+                        ("expm1", -707.0, 709.0), ("expm1", -1, 1),
                         ("expm1", -1e-9, 1e-9), ("log", 1e-300, 1e300), ("log", 0.5, 2),
                         ("log1p", -0.999999, 2), ("log1p", 1e-9, 1e30), ("tanh", -20, 20), ("tanh", -1, 1)],
 )  # fmt: skip
@@ -77,7 +79,8 @@ def test_float64_against_mpmath(name: str, low: float, high: float, lanes: int) 
     values = grid(low, high, 1003)
     found = call(name, values, lanes)
     with mpmath.workprec(120):
-        exact = [getattr(mpmath, name)(mpmath.mpf(float(v))) for v in values]
+        function = getattr(mpmath, name, lambda power: mpmath.mpf(2) ** power)  # it has no exp2
+        exact = [function(mpmath.mpf(float(v))) for v in values]
         units = [abs(w - mpmath.mpf(float(f))) / float(np.spacing(abs(float(w)))) for w, f in zip(exact, found, strict=True)]
     assert max(units) <= 4
 
@@ -86,6 +89,8 @@ def test_float64_against_mpmath(name: str, low: float, high: float, lanes: int) 
 @pytest.mark.parametrize(
     "name, at, wanted",
     [("exp", 0.0, 1.0), ("exp", math.inf, math.inf), ("exp", -math.inf, 0.0), ("exp", 1e30, math.inf), ("exp", -1e30, 0.0),
+     ("exp2", 0.0, 1.0), ("exp2", math.inf, math.inf), ("exp2", -math.inf, 0.0), ("exp2", 1e30, math.inf), ("exp2", -1e30, 0.0),
+     ("exp2", 10.0, 1024.0), ("exp2", -3.0, 0.125), ("exp2", -1e5, 0.0),
      ("expm1", 0.0, 0.0), ("expm1", math.inf, math.inf), ("expm1", -math.inf, -1.0), ("expm1", 1e30, math.inf),
      ("expm1", -1e30, -1.0), ("expm1", -100.0, -1.0), ("expm1", 2.0**-100, 2.0**-100),
      ("log", 0.0, -math.inf), ("log", math.inf, math.inf), ("log", -1.0, math.nan), ("log", 1.0, 0.0),

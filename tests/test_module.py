@@ -413,12 +413,12 @@ def test_no_tokens_and_no_pads_mean_no_copy() -> None:
     core = core_of("directions raster, columns")
     x = torch.randn(1, 3, 4, 6)
     seen: list[Tensor] = []
-    op, torch_op = core.op, core.op.torch_op
-    op.torch_op = lambda *tensors, **options: seen.extend(tensors) or torch_op(*tensors, **options)
+    op, eager = core.op, core.op.eager
+    op.eager = lambda *tensors, **options: seen.extend(tensors) or eager(*tensors, **options)
     try:
         core(x, **{name: torch.randn(1, 3, 4, 2, size) for name, size in {"low": 3, "B": 2, "C": 2}.items()})
     finally:
-        op.torch_op = torch_op
+        op.eager = eager
     assert seen[0].data_ptr() == x.data_ptr()
 
 

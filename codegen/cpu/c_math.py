@@ -1,7 +1,7 @@
-"""The part of a generated C file that no scan changes: vector types, loads and stores, sums over lanes, and own exp, expm1,
-log, log1p, tanh and erf. In: the computing type and which functions are wanted. Out: C text.
+"""The part of a generated C file that no scan changes: vector types, loads and stores, sums over lanes, and own exp, exp2,
+expm1, log, log1p, tanh and erf. In: the computing type and which functions are wanted. Out: C text.
 
-Errors, in units in the last place, measured by the tests: exp, log and log1p within 2 in float32 and 4 in float64, expm1
+Errors, in units in the last place, measured by the tests: exp, exp2, log and log1p within 2 in float32 and 4 in float64, expm1
 and tanh within 4, erf as the C library's. NaN goes through, infinities and zeros give what C's own functions give; log and
 log1p take subnormals as zero. Nothing needs -ffast-math, and -ffp-contract=fast harms nothing: where a sum is rounded to an
 integer by a large constant, fusing the product only makes it more exact.
@@ -31,6 +31,7 @@ class Format:
     exp_high: float
     ln2: tuple[float, float]
     exp: tuple[float, ...]
+    exp2: tuple[float, ...]
     log_ln2: tuple[float, float]
     log: tuple[float, ...]
     root_half: int
@@ -40,6 +41,8 @@ class Format:
 FLOAT32 = Format(
     "float", "int32_t", "f", 4, 23, 127, 12582912.0, -104.0, 89.0, (0.693145751953125, 1.4286068203094173e-06),
     (0.5, 0.16666576666119928, 0.04166655421298415, 0.008363232883682618, 0.0013926250831497611),
+    (0.6931472028550832, 0.24022647913626452, 0.05550332471099889, 0.009618437357819915, 0.001339887442235872,
+     0.00015353361889122217),
     (6.9313812256e-01, 9.0580006145e-06),
     (0.66666662693, 0.40000972152, 0.28498786688, 0.24279078841),
     0x3F3504F3,
@@ -50,6 +53,9 @@ FLOAT64 = Format(
     "double", "int64_t", "", 8, 52, 1023, 6755399441055744.0, -746.0, 710.0, (0.6931471805592082, 7.371002565167799e-13),
     (0.5, 0.16666666666666669, 0.041666666666623824, 0.008333333333330039, 0.0013888888917367081, 0.00019841269863171557,
      2.4801521057868204e-05, 2.7557268276905696e-06, 2.7620201591031547e-07, 2.5100472505694996e-08),
+    (0.6931471805599453, 0.24022650695910072, 0.055504108664821625, 0.00961812910762848, 0.001333355814640647,
+     0.00015403530393370734, 1.5252733841556773e-05, 1.3215486808705563e-06, 1.0178057087733941e-07, 7.0548973041554995e-09,
+     4.4558179083360645e-10, 2.5729324177362305e-11),
     (6.93147180369123816490e-01, 1.90821492927058770002e-10),
     (0.6666666666666735130, 0.3999999999940941908, 0.2857142874366239149, 0.2222219843214978396, 0.1818357216161805012,
      0.1531383769920937332, 0.1479819860511658591),
@@ -151,6 +157,22 @@ INLINE vec vexp(vec x) {{
     vec r, n, shifted;
     const vec slope = exp_slope(x, &r, &n, &shifted);
     return scale(slope * r + {one}, n, shifted);
+}}"""),
+    "exp2": (("scale",), """\
+// 2^x = 2^n 2^r for x = n + r, |r| <= 1/2. One instruction gives r, also of what is huge.
+INLINE vec vexp2(vec x) {{
+#if defined(__AVX512DQ__) && LANES == {full}
+    vec r, shifted = x;
+    __asm__("vreduce{p} $8, %1, %0" : "=v"(r) : "v"(x));
+    const vec n = x - r;
+#else
+    x = select(x > {exp2_high}, all({exp2_high}), x);
+    x = select(x < {exp2_low}, all({exp2_low}), x);
+    const vec shifted = x + {rounding}, n = shifted - {rounding}, r = x - n;
+#endif
+    vec p = all({exp2_last});
+{exp2_terms}
+    return scale(p * r + {one}, n, shifted);
 }}"""),
     "expm1": (("scale", "exp slope"), """\
 // e^x - 1 = 2^n (e^r - 1) + (2^n - 1); where 2^n is past the last digit of 1, e^x.
@@ -382,6 +404,8 @@ def _fields(known: Format, computing: Computing) -> dict[str, str]:
         "twice_bias": str(2 * known.bias), "rounding": show(known.rounding),
         "exp_low": show(known.exp_low), "exp_high": show(known.exp_high), "log2e": show(1.4426950408889634),
         "ln2_high": show(known.ln2[0]), "ln2_low": show(known.ln2[1]), "exp_last": show(known.exp[-1]),
+        "exp2_low": show(known.exp_low * 1.5), "exp2_high": show(known.exp_high * 1.5), "exp2_last": show(known.exp2[-1]),
+        "exp2_terms": "\n".join(_horner("p", "r", known.exp2, show)),
         "exp_terms": "\n".join(_horner("p", "r", known.exp, show)),
         "log_ln2_high": show(known.log_ln2[0]), "log_ln2_low": show(known.log_ln2[1]), "log_last": show(known.log[-1]),
         "log_terms": "\n".join(_horner("p", "z", known.log, show)),

@@ -18,7 +18,7 @@ from operator import and_
 from scanlang.codegen.kernel import Advance, Let
 
 COMPARISONS = frozenset(("lt", "le", "gt", "ge", "eq", "ne"))
-LONG = frozenset(("exp", "expm1", "log", "log1p", "tanh", "erf", "sqrt", "div"))
+LONG = frozenset(("exp", "exp2", "expm1", "log", "log1p", "tanh", "erf", "sqrt", "div"))
 
 
 @dataclass(frozen=True)

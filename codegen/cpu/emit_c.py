@@ -17,6 +17,7 @@ import re
 from itertools import accumulate
 
 from scanlang.codegen.cpu.c_math import Computing, prelude
+from scanlang.codegen.cpu.c_powers import with_powers
 from scanlang.codegen.cpu.c_scan import ScanWriter, kept_columns
 from scanlang.codegen.cpu.c_streams import (
     Sums,
@@ -40,6 +41,7 @@ _PARTIAL = re.compile(r"y\[(\d+)\]")
 
 def emit_c(kernels: ScanKernels, schedule: Schedule, computing: Computing) -> str:
     """The text of a scan; the same for the same input on every run."""
+    kernels = with_powers(kernels)
     kept_bytes = (schedule.chunk + 1) * kept_columns(kernels) * 64
     if kept_bytes > KEPT_LIMIT:
         raise InternalError(f"a chunk of {schedule.chunk} steps keeps {kept_bytes} bytes, more than a stack should hold")

@@ -40,10 +40,10 @@ def empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 
 def cpu_schedule(kernels: ScanKernels) -> Schedule:
-    """Chunks as long as what the backward keeps of them stays in the first-level cache, 8 to 64 steps."""
+    """Chunks as long as what the backward keeps of them is found again in the second-level cache, 8 to 64 steps."""
     kept = kept_columns(kernels) * 64
     chunk = 8
-    while chunk < 64 and 2 * chunk * kept <= 48 << 10:
+    while chunk < 64 and 2 * chunk * kept <= 256 << 10:
         chunk *= 2
     return Schedule("table", "turns" if kernels.merge is None else "partials", 0, chunk, chunk)
 
