@@ -28,6 +28,7 @@ from scanlang.cli_options import (
     GPU_EMITS,
     PRINTED,
     PROGRAM,
+    TUNED_TYPES,
     parse_size,
     parse_sizes,
     parse_target,
@@ -468,6 +469,83 @@ def count_command(
         return
     for line in lines_of(result):
         click.echo(line)
+
+
+@main.command("bench")
+@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False), metavar="[FILE]...")
+@click.option("--rows", metavar="PATTERNS", help="Rows by patterns: 'stage1*,models-vim*'.  [default: all that run here]")
+@click.option("--list", "only_list", is_flag=True, help="Measure nothing; name the rows.")
+@click.option("--merge", is_flag=True, help="Measure nothing; show what is in FILEs together.")
+@click.option("--json", "json_path", type=click.Path(dir_okay=False), help="Write the rows there as well, after every one.")
+@click.option("--resume", is_flag=True, help="Leave out the rows that the --json file has already.")
+@click.option("--png", type=click.Path(dir_okay=False), help="Draw rows and limits into this PNG file.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Begin no row after so many minutes.")
+@click.option(
+    "--row-seconds", type=click.FloatRange(0, min_open=True), default=300.0, show_default=True, help="Give a row up after that."
+)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Of the rows on a CPU.")
+@click.option("--tiny", is_flag=True, help="Tiny sizes, on the CPU: shows that rows run; the times mean nothing.")
+@guarded
+def bench(files: tuple[str, ...], only_list: bool, merge: bool, json_path: str | None, **options: Any) -> None:
+    """Measure times, memory and the machine's limits.
+
+    Of scans, recurrences and whole networks; the row's own process may fail without the others.
+
+    \b
+    scanlang bench --rows 'stage*,vim*' --json out/a.json
+    scanlang bench --rows 'models-*' --json out/b.json --minutes 7 --resume
+    scanlang bench --merge out/a.json out/b.json --png out/roofline.png
+    """
+    if bool(files) != merge:
+        raise click.UsageError("--merge wants files, and files want --merge: what --json wrote")
+    if merge and only_list:
+        raise click.UsageError("--merge shows rows, --list names them: one or the other")
+    from scanlang.cli_bench import Wanted, listed, run, show_files
+
+    wanted = Wanted(json=json_path, **options)
+    if only_list:
+        click.echo("\n".join(listed(wanted.rows)))
+        return
+    raise SystemExit(show_files(files, wanted) if merge else run(wanted))
+
+
+@main.command("tune")
+@click.argument("file", type=PROGRAM, required=False)
+@click.option("--backbone", help="Tune every scan of this network: of the file, or a published one.")
+@click.option("--scan", help="The scan to tune; may be left out when the program has one.")
+@click.option("--layer", type=click.IntRange(0), default=0, help="The layer of a scan with `layers`.  [default: 0]")
+@click.option("--size", metavar="HxW", callback=parse_size, help="The grid; of a network, the image.")
+@click.option("--channels", type=click.IntRange(1, 2**20), help="The width of the features.")
+@click.option("--batch", type=click.IntRange(1, 2**20), default=128, show_default=True, help="Images at once.")
+@click.option("--dtype", type=click.Choice(list(TUNED_TYPES)), metavar="|".join(DTYPES), default="bf16", show_default=True)
+@click.option("--backward/--forward", default=True, help="Measure both passes, or the forward alone.  [default: both]")
+@click.option("--budget", metavar="SECONDS", type=float, default=120.0, show_default=True, help="For each scan.")
+@click.option("--out", type=click.Path(), metavar="FILE", help="Where choices go.  [default: the file that is used]")
+@click.option("--anew", is_flag=True, help="Forget what the file has for these programs and grids.")
+@guarded
+def tune_command(**options: Any) -> None:
+    """Measure schedules on this GPU, and store the best.
+
+    Scans then use it wherever the program, the shape, the card and the versions are the same. What is measured must give the
+    results that the rule's choice gives, and take at least 3 % less time.
+
+    \b
+    scanlang tune mine.scan --size 56x56 --channels 96 --batch 128
+    scanlang tune --backbone vmamba_tiny_s1l8 --size 224x224 --batch 128
+
+    The file can be copied to others. SCANLANG_TUNED names the files that are used, tuned.json in the cache without it.
+    """
+    from scanlang.cli_tune import Asked, Stopped, check, run, why_not_here
+
+    asked = Asked(**options)
+    check(asked)
+    if (why_not := why_not_here()) is not None:
+        fail(why_not)
+    try:
+        for line in run(asked, show_progress):
+            click.echo(line)
+    except Stopped as stopped:
+        fail(str(stopped))
 
 
 @main.command()

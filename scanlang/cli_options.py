@@ -30,6 +30,8 @@ PRINTED = frozenset(("syntax", "checked", "maps", "graph", "schedule", "kernels"
 CPU_EMITS, GPU_EMITS = ("c",), ("triton", "ptx", "cubin")
 OLDEST_ARCHITECTURE = 70
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32", "fp64": "float64"}
+TUNED_TYPES = {**DTYPES, **{name: name for name in DTYPES.values()}}
+"""`bf16`, or `bfloat16`."""
 MOST_CELLS = 2**31
 
 

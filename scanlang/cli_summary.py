@@ -1,16 +1,17 @@
 """What `scanlang check` says of a program without findings, on one line. In: a verified program; out: the line.
 
 Of scans it says what their directions do not show at a glance: several layers, tokens, orders that come with the call, cells
-that are left out or visited again, a merge in two passes. Blocks and backbones are counted.
+that are left out or visited again, a merge in two passes. Blocks and backbones are counted, and in a file without scans the
+recurrences. What is imported is said of its own file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 from scanlang.check.expressions import parts
-from scanlang.check.program import CheckedProgram, CheckedScan
+from scanlang.check.program import CheckedBackbone, CheckedBlock, CheckedProgram, CheckedRecurrence, CheckedScan
 from scanlang.diagnostics import ScanError
 from scanlang.syntax.nodes import CellMean, Expr
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from scanlang.maps.traversal import Traversal
     from scanlang.maps.verify import VerifiedProgram
 
+Thing = TypeVar("Thing", CheckedRecurrence, CheckedScan, CheckedBlock, CheckedBackbone)
+
 SAMPLE: dict[int, tuple[int, ...]] = {1: (35,), 2: (5, 7), 3: (3, 4, 5), 4: (2, 3, 4, 5)}
 """The grid on which it is looked how often cells are visited, by the number of axes."""
 
@@ -26,7 +29,7 @@ SAMPLE: dict[int, tuple[int, ...]] = {1: (35,), 2: (5, 7), 3: (3, 4, 5), 4: (2, 
 def summary(program: VerifiedProgram) -> str:
     """`8 orders proved for every size; scan vim_v2: token cls`; scans with the same traits are named together."""
     scans: dict[str, list[str]] = {}
-    for name, scan in program.mapped.checked.scans.items():
+    for name, scan in own(program.mapped.checked, program.mapped.checked.scans).items():
         found = ", ".join(traits(scan, program.traversals[name]))
         if found:
             scans.setdefault(found, []).append(name)
@@ -36,15 +39,25 @@ def summary(program: VerifiedProgram) -> str:
 
 def networks(program: CheckedProgram) -> Iterator[str]:
     """`2 blocks, 3 backbones`, and which of these are followed with no numbers."""
-    counts = {"block": len(program.blocks), "backbone": len(program.backbones)}
+    backbones, recurrences = own(program, program.backbones), own(program, program.recurrences)
+    counts = {
+        "recurrence": 0 if own(program, program.scans) else len(recurrences),
+        "block": len(own(program, program.blocks)),
+        "backbone": len(backbones),
+    }
     shown = [f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count]
     if shown:
         yield ", ".join(shown)
-    for backbone in program.backbones.values():
+    for backbone in backbones.values():
         left = [formal.name for formal in backbone.formals if formal.default is None]
         if left:
             without = "has no default" if len(left) == 1 else "have no defaults"
             yield f"backbone {backbone.name}: channels not followed, {', '.join(left)} {without}"
+
+
+def own(program: CheckedProgram, things: Mapping[str, Thing]) -> dict[str, Thing]:
+    """Those that the file defines itself."""
+    return {name: thing for name, thing in things.items() if program.source in (None, thing.span.source)}
 
 
 def traits(scan: CheckedScan, layers: tuple[Traversal, ...]) -> Iterator[str]:

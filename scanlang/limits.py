@@ -13,8 +13,9 @@ class Limits:
     tables of a program, `layers` the choices of directions and `uses` the used layers of a scan. `unrolled` counts the
     operations of a step, `unrolled_matrix` those of one that also has a form for matrix products.
     `block_depth` counts blocks inside each other, `network_layers` the layers of a block or backbone with all in them,
-    `file_layers` those of all in a file, `network_work` the operations of the numbers of one, `number_bits` the bits of one
-    number.
+    `file_layers` those of all in a file, `network_calls` the calls and operations in `forward` of all that is in one,
+    `file_calls` those of all in a file, `network_work` the operations of the numbers of one network, `number_bits` the bits
+    of one number.
     """
 
     text: int = 1_000_000
@@ -39,6 +40,8 @@ class Limits:
     repeats: int = 1024
     network_layers: int = 4096
     file_layers: int = 2**16
+    network_calls: int = 2**16
+    file_calls: int = 2**17
     network_work: int = 2**18
     number_bits: int = 4096
 

@@ -131,6 +131,10 @@ def test_the_program_says_what_it_has() -> None:
         ("a = linear(dim, dim) * 2 * 3", [("S301", "linear")]),
         ("a = linear(dim, dim) + linear(dim, dim)", [("S301", "linear"), ("S301", "linear")]),
         ("a = dim * norm", [("S302", "norm")]),
+        ("a = layer_norm", [("S301", "layer_norm")]),
+        ("a = norm", [("S301", "norm")]),
+        ("a = layer_norm * 2", [("S301", "layer_norm")]),
+        ("scale = 2 a = linear(scale, dim)", []),
         ("a = dim * linear", [("S302", "linear")]),
         ("a = ceil(dim, 2)", [("S113", "ceil(dim, 2)")]),
         ("a = ceil(value = dim)", [("S014", "value = dim")]),
@@ -149,6 +153,8 @@ def test_the_program_says_what_it_has() -> None:
         ("dim = 3", [("S102", "dim")]),
         ("a = 3 a = 4", [("S102", "a")]),
         ("norm = layer_norm(dim)", [("S102", "norm")]),
+        ("norm = norm(dim) a = norm", [("S102", "norm"), ("S302", "norm")]),
+        ("a = dim a = linear(dim, dim) c = linear(a, dim)", [("S102", "a"), ("S302", "a")]),
         ("x = 3", [("S102", "x")]),
         ("true = 3", [("S108", "true")]),
         ("max = 3", [("S108", "max")]),
@@ -424,6 +430,9 @@ def test_a_variant_says_anew_what_is_a_feature() -> None:
         ("layer = layer", [("S101", "layer")]),
         ("feature depth = 3", [("S308", "feature")]),
         ("last = 3", [("S307", "last = 3")]),
+        ("last = identity", [("S301", "identity")]),
+        ("stages = id * 2", [("S301", "id")]),
+        ("n = id", [("S307", "n = id")]),
         ("n = id(dim)", [("S307", "n = id(dim)")]),
         ("n = dim", []),
         ("stem = conv2d(3, dim, depth)", [("S330", "norm(x)")]),
@@ -500,9 +509,8 @@ def test_an_imported_block_brings_its_scans(tmp_path: Path) -> None:
     assert (list(program.scans), list(program.blocks)) == ([], ["mix", "outer"])
     (scan,) = scans_in(program.blocks.values())
     assert scan.name == "cross2d"
-    alone = scanlang.Program.of_scan(scan, program.axes)
-    assert list(alone.scans) == ["cross2d"]
-    assert alone.directions("cross2d")[0].positions(2, 3).tolist() == [0, 1, 2, 3, 4, 5]
+    alone = scanlang.Scan2d.of_checked(scan, program.axes, 4)
+    assert alone.op.graph.traversal.orders[0].positions(2, 3).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_scan_that_a_block_brings_along_is_verified(tmp_path: Path) -> None:
@@ -614,6 +622,50 @@ def test_the_summary_counts_blocks_and_backbones() -> None:
         "no orders; 2 backbones; backbone n: channels not followed, dim, a have no defaults; "
         "backbone m: channels not followed, dim has no default"
     )
+
+
+def test_the_summary_is_of_the_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "base.scan").write_text(MIX + NET)
+    (tmp_path / "mine.scan").write_text('import "base.scan"\nbackbone mine from net { dim = 16 }')
+    (tmp_path / "step.scan").write_text("recurrence r { input x, a h = a * h + x y = h }")
+    told = {path.name: summary(scanlang.load(path).verified).split("; ")[1:] for path in tmp_path.glob("*.scan")}
+    assert told == {"base.scan": ["2 blocks, 1 backbone"], "mine.scan": ["1 backbone"], "step.scan": ["1 recurrence"]}
+
+
+def test_what_is_being_defined_is_not_known_yet() -> None:
+    order = "known here: `b`, `raster`, `columns`, `snake`, `diagonal`, `antidiagonal`, `wrapped_diagonal`, "
+    order += "`wrapped_antidiagonal`, `zigzag`, `spiral`, `hilbert` and `morton`"
+    for text, advice in (
+        ("grid h, w order a = c order b = raster", order),
+        ("backbone n() { a = identity() } backbone m from o", "known here: `n`"),
+    ):
+        (finding,) = findings(text)
+        assert finding.help == advice
+
+
+def test_a_mean_is_made_by_a_block() -> None:
+    (finding,) = findings("backbone n() { stem = conv2d(3, 8, 4) pool = mean(cells: x) }")
+    wanted = "a block makes it: `block means() { forward x = mean(cells: x) }`, and `means()` is a layer"
+    assert (finding.code, finding.help) == ("S120", wanted)
+
+
+def test_what_changes_a_feature_is_no_layer() -> None:
+    for value in ("silu", "silu()"):
+        (finding,) = findings(f"block b(dim) {{ a = {value} forward x = x }}")
+        assert finding.help == "what changes a feature stands in `forward`: `silu(x)`"
+
+
+def test_a_layer_that_is_not_called_says_how() -> None:
+    def advice(text: str) -> list[str | None]:
+        with pytest.raises(ScanError) as caught:
+            scanlang.loads(text)
+        return [finding.help for finding in caught.value.diagnostics]
+
+    block = "block b(dim, scan core = cross2d) {{ a = {} forward x = a(x) }}"
+    begin = "import std.vmamba grid h, w " + block
+    assert advice(begin.format("identity")) == ["write `a = identity(dim = 1)`"]
+    assert advice(begin.format("core")) == ["write `a = core(...)`"]
+    assert advice(begin.format("unidi * 2")) == ["write `a = unidi(dim, state = 1, rank = ceil(dim / 16)) * 2`"]
 
 
 # wrong programs near right ones

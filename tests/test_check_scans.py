@@ -114,6 +114,15 @@ def test_a_merge_fits_every_layer(merge: str, found: list[str]) -> None:
         assert scan(clauses)
 
 
+@pytest.mark.parametrize(("merge", "known"), [("add", True), ("avg", True), ("y[0] + back", False)])
+def test_a_merge_that_is_no_word_says_which_there_are(merge: str, known: bool) -> None:
+    with pytest.raises(ScanError) as caught:
+        scan(f"directions rows recur leaky merge {merge}")
+    (finding,) = caught.value.diagnostics
+    words = "a merge is `sum`, `mean`, `max`, `concat` or `weighted`, or an expression such as `y[0] + y[1]`"
+    assert finding.help == (words if known else "known here: `y` and `x`")
+
+
 # channels
 
 

@@ -246,6 +246,13 @@ def rows_with(word: str) -> list[list[str]]:
         ("cells of all tables", LIMITS.table_cells),
         ("operations in one step", LIMITS.unrolled),
         ("files that import each other", LIMITS.import_depth),
+        ("layers of a scan", LIMITS.layers),
+        ("steps of a `conv`", LIMITS.conv_width),
+        ("layers that a merge uses", LIMITS.uses),
+        ("blocks inside each other", LIMITS.block_depth),
+        ("repeats of a layer", LIMITS.repeats),
+        ("layers of a network", LIMITS.network_layers),
+        ("calls and operations", LIMITS.network_calls),
     ],
 )
 def test_limits_are_those_of_the_compiler(words: str, limit: int) -> None:

@@ -21,7 +21,7 @@ import torch
 
 import scanlang
 from scanlang import backbones, viz
-from scanlang.backbones.convert import published_weights
+from scanlang.backbones.weights.convert import published_weights
 from scanlang.codegen.backend import choose_backend
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.diagnostics import ScanError

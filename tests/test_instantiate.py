@@ -145,15 +145,15 @@ def test_integers_are_those_of_python(text: str) -> None:
     assert value(text) == eval(text)
 
 
-DROPS = program("block b(a, c) { n = drop_path(a) m = drop_path(c / 2) forward x = m(n(x)) }").blocks["b"]
+SCALES = program("block b(a, c) { n = scale(1, a) m = scale(1, c / 2) forward x = m(n(x)) }").blocks["b"]
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.floats(0, allow_nan=False, allow_infinity=False), st.floats(0, 1e9))
 def test_decimals_come_back_as_written(first: float, second: float) -> None:
-    made = instantiate_block(DROPS, {"a": first, "c": second})
-    assert float(layer(made.parts["n"]).numbers["rate"]) == first
-    assert layer(made.parts["m"]).numbers["rate"] == pytest.approx(second / 2, rel=1e-15, abs=1e-300)
+    made = instantiate_block(SCALES, {"a": first, "c": second})
+    assert float(layer(made.parts["n"]).numbers["initial"]) == first
+    assert layer(made.parts["m"]).numbers["initial"] == pytest.approx(second / 2, rel=1e-15, abs=1e-300)
 
 
 # layers of the vocabulary
@@ -204,7 +204,8 @@ def test_first_weights(text: str, weight: Initial) -> None:
 def test_defaults_of_the_vocabulary(word: str) -> None:
     """Every layer has a value for every formal; a default is what would be written."""
     entry = LAYERS[word]
-    arguments = ", ".join(f"{formal.name} = 2" for formal in entry.formals if formal.default is None)
+    given = {formal.name: "0.5" if formal.kind == "rate" else "2" for formal in entry.formals if formal.default is None}
+    arguments = ", ".join(f"{name} = {value}" for name, value in given.items())
     found = made_layer(f"{word}({arguments})")
     assert list(found.numbers) == [formal.name for formal in entry.formals]
     for formal in entry.formals:
@@ -223,6 +224,11 @@ def test_defaults_of_the_vocabulary(word: str) -> None:
         ("linear(dim, true)", "true", "it is `true`, and no number"),
         ("conv2d(3, dim, 3, padding = -1)", "-1", "it comes to -1; it is at least 0"),
         ("drop_path(1 / (dim - 8))", "dim - 8", "this comes to 0, and divides"),
+        ("drop_path(2 / dim + 1)", "2 / dim + 1", "it comes to 1.25; it is from 0 to 1"),
+        ("dropout(-0.5)", "-0.5", "it comes to -0.5; it is from 0 to 1"),
+        ("layer_norm(dim, eps = -1)", "-1", "it comes to -1; it is at least 0"),
+        ("mlp(dim, -1)", "-1", "it comes to -1; it is at least 0"),
+        ("mlp(dim, 0.1)", "a = mlp(dim, 0.1)", "it comes to 0; it is at least 1"),
         ("linear(dim, dim, weight = normal(-1))", "-1", "it comes to -1; it is at least 0"),
         ("linear(dim, dim, weight = normal(sqrt(-1)))", "sqrt(-1)", "the square root of -1"),
         ("linear(dim, dim) * 0", "0", "it comes to 0; it is at least 1"),
@@ -338,9 +344,10 @@ def test_a_scan_without_a_size_says_how_it_would_be_written() -> None:
     ("norm", "expected"),
     [
         ("linear", "`out` is not given"),
+        ("drop_path", "it comes to 3; it is from 0 to 1"),
         ("identity2", "1 argument stands without a name, none may"),
         ("wide", "`ratio` is not given"),
-        ("two", "1 argument given"),
+        ("two", "1 argument given, and it is the block `two`"),
     ],
 )
 def test_what_a_formal_stands_for_may_not_fit(norm: str, expected: str) -> None:
@@ -349,6 +356,23 @@ def test_what_a_formal_stands_for_may_not_fit(norm: str, expected: str) -> None:
     block c(dim, block norm) {{ n = norm(dim) forward x = n(x) }} block b(dim = 3) {{ a = c(dim, {norm}) forward x = a(x) }}"""
     (finding,) = findings(text)
     assert finding[2] == expected
+
+
+def test_no_norm_stands_where_a_norm_does() -> None:
+    """`identity` takes the channels that a norm is made for."""
+    text = """block c(dim, block norm) { n = norm(dim) forward x = n(x) }
+    block b(dim = 3, block norm = identity) { a = c(dim, norm) forward x = a(x) }"""
+    inner = block(text, "b").parts["a"]
+    assert isinstance(inner, Block)
+    assert layer(inner.parts["n"]).numbers == {"dim": 3}
+
+
+def test_one_wrong_number_from_python_is_one_finding() -> None:
+    """All that it makes wrong would be many."""
+    text = "block b(dim) { a = linear(dim, 2 * dim) c = linear(2 * dim, dim) forward x = c(a(x)) }"
+    with pytest.raises(ScanError) as caught:
+        block(text, dim=-4)
+    assert [(one.code, one.span.text) for one in caught.value.diagnostics] == [("S312", "dim")]
 
 
 def test_kinds_may_not_fit_through_a_formal() -> None:

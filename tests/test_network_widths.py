@@ -6,6 +6,7 @@ The findings one by one are `errors/S33*` and `errors/S34*`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -19,7 +20,10 @@ from scanlang.backbones.feature import Feature, feature_of_image
 from scanlang.backbones.layers import call_layer
 from scanlang.backbones.modules import PositionEmbedding
 from scanlang.backbones.parts import make
+from scanlang.check import network_numbers
 from scanlang.diagnostics import ScanError
+from scanlang.limits import LIMITS
+from scanlang.networks import widths
 from scanlang.networks.extents import IMAGE, Enlarged, Extent, Windows, agree, may_agree
 from scanlang.networks.instantiate import instantiate, instantiate_block
 from scanlang.networks.network import Network
@@ -200,6 +204,20 @@ def test_a_place_is_said_once_and_all_places_are() -> None:
     assert sorted(finding.code for finding in caught.value.diagnostics) == ["S330", "S333"]
     (sums,) = (finding for finding in caught.value.diagnostics if finding.code == "S333")
     assert "in `stage.0`" in sums.label
+
+
+def test_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a block is repeated, however much it calls, and however many backbones do so."""
+    for module in (widths, network_numbers):
+        monkeypatch.setattr(module, "LIMITS", replace(LIMITS, network_calls=100, file_calls=120))
+    block = "block b(dim) { l = layer_norm(dim) forward x = l(l(l(l(x)))) } "
+    network = "backbone n{}(dim = 8) {{ stem = conv2d(3, dim, 3) s = b(dim) * 10 {} }} "
+    assert scanlang.loads(block + network.format(0, "t = b(dim) * 10"))
+    for text in (network.format(0, "t = b(dim) * 11"), "".join(network.format(number, "") for number in range(3))):
+        with pytest.raises(ScanError) as caught:
+            scanlang.loads(block + text)
+        (finding,) = caught.value.diagnostics
+        assert (finding.code, finding.title[:32]) == ("S106", "too many calls and operations in")
 
 
 def test_a_block_alone(program: scanlang.Program) -> None:

@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("program", [block for block in blocks("") if "\nscan " in block])
+@pytest.mark.parametrize("program", [block for block in blocks("") if "\nscan " in block or "\nbackbone " in block])
 def test_programs_are_clean_and_formatted(folder: Path, program: str) -> None:
     (folder / "program.scan").write_text(program, encoding="utf-8")
     for command in (["check"], ["fmt", "--diff"]):

@@ -406,6 +406,10 @@ def test_place_and_words(text: str, code: str, line: int, column: int, words: st
         ("recurrence r { sclae m = h }", 16, "did you mean `scale`?"),
         ("scan s() { merge sum(k y[k]) }", 24, "a colon stands after the index: `sum(k: ...)`"),
         ("scan s() { merge mean(cells y[0]) }", 29, "a colon stands after the index: `mean(cells: ...)`"),
+        ("scan s() { projection a from x }", 12, "did you mean `project`?"),
+        ("scan s() { recurrence r(state = 4) }", 12, "did you mean `recur`?"),
+        ("scan s() { convolution 4 }", 12, "did you mean `conv`?"),
+        ("recurrence r { parameter a h = a * h }", 16, "did you mean `param`?"),
     ],
 )
 def test_advice_after_a_slip(text: str, column: int, advice: str) -> None:
@@ -413,7 +417,79 @@ def test_advice_after_a_slip(text: str, column: int, advice: str) -> None:
     assert (finding.code, finding.span.column, finding.help) == ("S001", column, advice)
 
 
-@pytest.mark.parametrize("text", ["scan s() { directions a grid h, w", "scan s() { directions a order b = c"])
+BETWEEN = "nothing stands between statements; a new line is enough"
+OTHERS = "what `{}` says stands right behind it, with no `{}`"
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "advice"),
+    [
+        ("from std import selective", "from", "write `import std.selective`"),
+        ("import 'mine.scan'", "'", "a file name stands in double quotes"),
+        ("import std/vim", "/", 'a file of the library is `import std.name`, one of your own `import "std/name.scan"`'),
+        ("import std.vim as v", "as", "an import brings in all that its file defines; each has a line of its own"),
+        ("import std.vim, std.vil", ",", "an import brings in all that its file defines; each has a line of its own"),
+        ("grid: h, w", ":", OTHERS.format("grid", ":")),
+        ("order o = walk(h, w)", "(", "no parentheses around the loops of a walk: `walk h, w`"),
+        ("order o = reverse raster", "raster", "write `reverse(raster)`"),
+        ("order o = walk h, w,\nscan s() { }", "s", "no comma before `scan`"),
+        ("grid h, w\ndef f(x)", "def", None),
+        ("scan s(dim):\n  conv 4", ":", "braces stand around what belongs to it: `{ ... }`"),
+        ("scan s() { directions: a }", ":", OTHERS.format("directions", ":")),
+        ("scan s() { directions [a, b] }", "[", OTHERS.format("directions", "[")),
+        ("scan s() { merge = sum }", "=", OTHERS.format("merge", "=")),
+        ("scan s() { share all but D }", "but", "did you mean `except`?"),
+        ("scan s() { recur r(4, 2) }", "4", "sizes are given by their names: `r(state = 4)`"),
+        ("scan s() { directions a,\n recur r() }", "r", "no comma before `recur`"),
+        ("recurrence r { input: x }", ":", OTHERS.format("input", ":")),
+        ("recurrence r(state = 4 n) { }", "n", "the index stands before the default: `state n = 4`"),
+        ("recurrence r {\n input x a\n h = a * h }", "h", "a comma before `a`?"),
+        ("recurrence r {\n h = a h + x }", "+", "an operator before `h`? A product is `a * h`"),
+        ("recurrence r {\n h = a\n y = 2 h }", "}", "an operator before `h`? A product is `2 * h`"),
+        ("recurrence r {\n h = f(a) h\n }", "}", "an operator before `h`?"),
+        ("recurrence r {\n h = a\n return h }", "h", "the last equation is the output: `y = ...`"),
+        ("recurrence r {\n h = a if x > 0 }", "x", "a choice is `where(a < b, yes, no)`"),
+        ("recurrence r { h = torch.exp(a) * h }", ".", "functions have no module: `exp(x)`"),
+        ("recurrence r { h = a * h, y = h }", ",", BETWEEN),
+        ("block b(dim) { n = linear(dim, dim), forward x = n(x) }", ",", BETWEEN),
+        ("block b(dim) { n = linear(dim, dim,) forward x = n(x) }", ")", "no comma before `)`"),
+        ("block b(dim) { forward x: x }", ":", "write `forward x = ...`"),
+        ("block b(dim) { forward x = f(x).mean() }", ".", "nothing has methods: write `mean(cells: ...)`"),
+        ("backbone b from a { dim = 3, depth = 2 }", ",", BETWEEN),
+    ],
+)
+def test_advice_for_what_others_write(text: str, found: str, advice: str | None) -> None:
+    (finding,) = findings(text)
+    assert (finding.code, finding.span.text, finding.help) == ("S001", found, advice)
+
+
+@pytest.mark.parametrize(
+    ("character", "advice"),
+    [
+        *(("\u2013", "write `-`"), ("\u00d7", "write `*`"), ("\u00b7", "write `*`"), ("\u00f7", "write `/`")),
+        *(("\u00a0", "write a space"), ("\u201c", 'write `"`'), ("\u2264", "write `<=`"), ("\u00f6", None)),
+    ],
+)
+def test_signs_that_look_like_those_of_programs(character: str, advice: str | None) -> None:
+    (finding,) = findings(f"order a = walk {character}h, w")
+    assert (finding.code, finding.help) == ("S003", advice)
+
+
+def test_a_comma_before_an_equation() -> None:
+    (finding,) = findings("recurrence r {\n input x, a,\n h = a * h + x\n}")
+    assert (finding.code, finding.help) == ("S011", "no comma before `h`, if that is an equation")
+    (finding,) = findings("recurrence r { input x, a = 2 h = a * h + x }")
+    assert (finding.code, finding.help) == ("S011", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "scan s() { directions a grid h, w",
+        "scan s() { directions a order b = c",
+        "scan s() { recur r recurrence r(state n) { h = h }",
+    ],
+)
 def test_an_item_in_open_braces_shows_the_brace(text: str) -> None:
     (finding,) = findings(text)
     assert (finding.help, [label.text for label in finding.related]) == (None, ["still open"])

@@ -36,6 +36,7 @@ def check(program: Program, source: Source, importer: Importer | None = None, nu
         scans=complete({**imported.scans, **scope.scans}),
         blocks=complete({**imported.blocks, **scope.blocks}),
         backbones=complete({**imported.backbones, **scope.backbones}),
+        source=source,
         files=checker.files(place.folder),
         tables=checker.arrays(place.folder),
     )

@@ -87,7 +87,8 @@ class BackboneResolver:
             base = self.imported[name]
         else:
             if self.things.complete:
-                known = tuple(dict.fromkeys((*self.definitions, *self.imported)))
+                others = (other for other in self.definitions if other not in self.chain)
+                known = tuple(dict.fromkeys((*others, *self.imported)))
                 library = library_program_with(("backbone",), name)
                 findings.unknown("backbone", name, known, definition.base.span, library=library)
             return None
@@ -144,7 +145,8 @@ class Variant:
             declare = checker.scope.declare_layer if isinstance(old, CheckedLayer) else checker.scope.declare_number
             declare(old.name, old.span)
             return old
-        was_layer, is_layer = isinstance(old, CheckedLayer), as_layer(item.value) is not None
+        was_layer = isinstance(old, CheckedLayer)
+        is_layer = as_layer(item.value) is not None or checker.uncalled(item.value) is not None
         if was_layer != is_layer:
             words = {True: "a layer", False: "a number"}
             finding = ReplacedByAnother(item.span, old.name, self.base.name, words[was_layer], words[is_layer], old.span)

@@ -119,7 +119,7 @@ def check_expression(
         case CellMean():
             if not dialect.cell_means:
                 word = Span(expr.span.source, expr.span.start, expr.span.start + len("mean"))
-                instead = "it stands in a `merge`, and in no other mean"
+                instead = dialect.instead.get("mean", "it stands in a `merge`, and in no other mean")
                 findings.report(NotAllowedHere(word, "mean(cells: ...)", dialect.place, instead))
                 return
             inside = replace(dialect, place="a mean over cells", cell_means=False)

@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar, assert_never
 from scanlang.check.expressions import names_in
 from scanlang.check.program import Argument, CheckedBlock, CheckedScan, FormalCallee, Word
 from scanlang.errors import listed
-from scanlang.networks.vocabulary import LAYERS
+from scanlang.networks.vocabulary import LAYERS, Kind
 from scanlang.source import Span
 from scanlang.syntax.format_expression import format_expression
 from scanlang.syntax.nodes import Expr, Formal
@@ -32,7 +32,7 @@ class Slot:
     """An argument. `any` is a number or a flag: what a block's formal takes."""
 
     name: str
-    kind: Literal["size", "count", "number", "flag", "any", "scan", "block"]
+    kind: Kind | Literal["any", "scan", "block"]
     required: bool
     span: Span | None = None
 

@@ -11,10 +11,20 @@ from dataclasses import dataclass, field, replace
 
 from scanlang.check.expressions import MERGE, check_expression, parts
 from scanlang.check.findings import Findings
-from scanlang.errors import DirectionOutOfRange, DirectionsUnused, IndexMisused, IndexShadowed, ReservedName, WrongCall
+from scanlang.errors import (
+    DirectionOutOfRange,
+    DirectionsUnused,
+    IndexMisused,
+    IndexShadowed,
+    ReservedName,
+    WrongCall,
+    listed,
+)
 from scanlang.syntax.nodes import Call, CellMean, Expr, Merge, Name, Negative, Number, Sum
 
 OUTPUTS = "y"
+WORDS = ("sum", "mean", "max", "concat", "weighted")
+"""Merges that are a word."""
 
 
 def check_merge(
@@ -24,7 +34,7 @@ def check_merge(
     if isinstance(merge.rule, str):
         return frozenset()
     before = findings.count
-    names = MergeNames(counts, inputs, layers, findings)
+    names = MergeNames(counts, inputs, layers, findings, is_word=isinstance(merge.rule, Name))
     functions = {**MERGE.functions, **dict.fromkeys(layers, ("value",))}
     check_expression(merge.rule, replace(MERGE, functions=functions), names, findings)
     check_means(merge.rule, findings)
@@ -64,12 +74,13 @@ def calls(expr: Expr) -> Iterator[Call]:
 
 @dataclass
 class MergeNames:
-    """The rules for names in a merge, and what was used."""
+    """The rules for names in a merge, and what was used. `is_word`: the merge is one name, perhaps to be `sum` or its like."""
 
     counts: tuple[int, ...] | None
     inputs: tuple[str, ...]
     layers: tuple[str, ...]
     findings: Findings
+    is_word: bool = False
     used: set[str] = field(default_factory=set)
     directions: set[int] = field(default_factory=set)
     all_directions: bool = False
@@ -83,7 +94,9 @@ class MergeNames:
         elif name.name in self.layers and name.name not in self.inputs:
             self.findings.report(WrongCall(name.span, name.name, f"{name.name}(value)", "a layer is called"))
         elif name.name not in self.inputs:
-            self.findings.unknown("name", name.name, (OUTPUTS, *self.inputs), name.span)
+            words = (*WORDS, OUTPUTS, *self.inputs) if self.is_word else (OUTPUTS, *self.inputs)
+            hint = None if not self.is_word else f"a merge is {listed(WORDS, 'or')}, or an expression such as `y[0] + y[1]`"
+            self.findings.unknown("name", name.name, words, name.span, hint=hint)
         elif name.indices:
             reason = "the inputs of a scan have one value per channel"
             self.findings.report(IndexMisused(name.span, name.span.text, "has an index", reason))

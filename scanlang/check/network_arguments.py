@@ -23,7 +23,7 @@ from scanlang.errors import (
     WrongThing,
     listed,
 )
-from scanlang.networks.vocabulary import INITIALS, RAMP
+from scanlang.networks.vocabulary import INITIALS, POINTWISE, RAMP
 from scanlang.source import Span
 from scanlang.syntax.format_expression import format_expression
 from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Number, Sum
@@ -32,7 +32,7 @@ NUMBERS = Dialect(
     place="a number of a block or backbone",
     operators=frozenset({"+", "-", "*", "/", "//", "%"}),
     functions={"ceil": ("value",), "floor": ("value",), "sqrt": ("value",)} | CHOICES,
-    instead={},
+    instead={"mean": "a block makes it: `block means() { forward x = mean(cells: x) }`, and `means()` is a layer"},
 )
 WITH_RAMP = replace(NUMBERS, functions={**NUMBERS.functions, RAMP: ("value",)})
 
@@ -83,6 +83,8 @@ class Arguments:
             findings.report(NotANumber(name.span, name.name, kind))
         else:
             hint = f"write `{name.name.lower()}`" if name.name in ("True", "False") else None
+            if name.name in POINTWISE:
+                hint = f"what changes a feature stands in `forward`: `{name.name}(x)`"
             findings.unknown("number", name.name, scope.numbers, name.span, hint=hint)
 
     def check_binder(self, node: Sum, bound: frozenset[str]) -> None:

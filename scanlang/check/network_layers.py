@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from scanlang.check.expressions import MATHEMATICS, WHERE
 from scanlang.check.findings import Findings
-from scanlang.check.layer_calls import inputs_of
+from scanlang.check.layer_calls import inputs_of, signature
 from scanlang.check.library_names import library_program_with
 from scanlang.check.network_arguments import NUMBERS, Arguments, calls_in, name_span
 from scanlang.check.network_calls import Calling
@@ -54,7 +54,11 @@ class Statements:
 
     def check(self, item: Assignment) -> CheckedStatement | None:
         """Declares the name, whatever is found."""
-        written = as_layer(item.value)
+        written, uncalled = as_layer(item.value), self.uncalled(item.value)
+        if uncalled is not None:
+            self._call_is_missing(item, uncalled)
+            self.scope.declare_layer(item.name, item.name_span)
+            return None
         if written is None:
             value = None if self._repeats_before(item) else Arguments(self.scope).number(item.value)
             if value is None and any(self.scope.is_callee(call.function) for call in calls_in(item.value)):
@@ -67,6 +71,23 @@ class Statements:
         layer = self.layer(item, written)
         self.scope.declare_layer(item.name, item.name_span)
         return layer
+
+    def uncalled(self, value: Expr) -> Name | None:
+        """The scan, block or word of `norm = layer_norm` and `stage = vss * 2`, which makes no layer without its arguments."""
+        name = value.left if isinstance(value, Binary) and value.operator == "*" else value
+        if not isinstance(name, Name) or name.indices or self.scope.kinds.get(name.name) in ("number", "layer"):
+            return None
+        return name if self.scope.is_callee(name.name) else None
+
+    def _call_is_missing(self, item: Assignment, name: Name) -> None:
+        thing = self.scope.callee(name.name)
+        if thing is None:
+            self.findings.count += 1
+            return
+        usage = f"{name.name}(...)" if isinstance(thing, FormalCallee) else signature(thing).usage
+        repeat = f" * {format_expression(item.value.right)}" if isinstance(item.value, Binary) else ""
+        kind, advice = kind_of(self.scope, name.name) or "layer", f"write `{item.name} = {usage}{repeat}`"
+        self.findings.report(MisplacedLayer(name.span, name.name, kind, "a layer is made by calling it", advice))
 
     def _repeats_before(self, item: Assignment) -> bool:
         """`2 * vss(dim)`: the number of repeats stands behind."""

@@ -76,10 +76,11 @@ class Scope:
         self._declare(name, "layer", span)
 
     def _declare(self, name: str, kind: Kind, span: Span) -> None:
+        """Of a name that is given twice, lines below mean the later."""
         if name in self.spans:
             self.findings.report(DuplicateName(span, "name", name, self.spans[name]))
-            return
-        self.kinds[name], self.spans[name] = kind, span
+        self.kinds[name] = kind
+        self.spans.setdefault(name, span)
 
     def _reserved(self, name: str) -> str | None:
         if name in FLAGS:

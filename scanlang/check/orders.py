@@ -147,7 +147,7 @@ class OrderResolver:
         elif refused is not None:
             self.findings.report(refused)
         else:
-            known = (*self.definitions, *self.imported, *NAMED)
+            known = (*(name for name in self.definitions if name not in self.chain), *self.imported, *NAMED)
             self.findings.unknown("order", expr.name, tuple(dict.fromkeys(known)), expr.span)
 
     def refused(self, name: str, span: Span) -> Diagnostic | None:

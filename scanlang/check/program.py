@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scanlang.source import Span
+from scanlang.source import Source, Span
 from scanlang.syntax.nodes import Body, Expr, Formal
 
 # Orders: axes are numbers (0 is the slowest of the raster), other orders are inlined.
@@ -527,6 +527,7 @@ class CheckedBackbone:
 class CheckedProgram:
     """`orders` in the order of the text, the named orders of the language not among them.
 
+    `source` is the text of the file itself, without what it imports; None where a program was made without one.
     `files` are the texts of the user's files that it imports, `tables` the arrays that these and it take orders from, both by
     their place below the program's folder as imports name it: what must go along where the program goes.
     """
@@ -537,5 +538,6 @@ class CheckedProgram:
     scans: dict[str, CheckedScan]
     blocks: dict[str, CheckedBlock] = field(default_factory=dict)
     backbones: dict[str, CheckedBackbone] = field(default_factory=dict)
+    source: Source | None = field(default=None, compare=False, repr=False)
     files: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     tables: dict[str, NDArray[np.integer]] = field(default_factory=dict, compare=False, repr=False)

@@ -386,7 +386,8 @@ class BadNumber(Diagnostic):
     calls: tuple[Span, ...] = ()
     explanation: ClassVar[str] = """\
 Numbers of blocks and backbones are computed exactly, once the numbers of the formals are known. Sizes of layers are integers
-from 1, some counts integers from 0, and flags `true` or `false`.
+from 1, some counts integers from 0, rates numbers from 0 to 1, and flags `true` or `false`. Of what a wrong number from Python
+makes wrong, the first is said.
 
 ```
 backbone b(dim = 97) { stem = conv2d(3, dim / 2, 4) }        # wrong: 48.5 channels

@@ -351,6 +351,12 @@ backbone b(num_classes = 10) { stem = conv2d(3, 8, 4, 4)  pool = mean_pool()  he
         )
         return f"{wanted} is wanted"
 
+    @property
+    def help(self) -> str | None:
+        if not self.given.startswith("a map"):
+            return None
+        return "a layer `pool` before it makes a vector of the map: `block means() { forward x = mean(cells: x) }`"
+
 
 @dataclass(frozen=True)
 class NoFeatureMap(_InNetwork):

@@ -80,12 +80,13 @@ scan cross(dim) {
 
 @dataclass(frozen=True)
 class ForeignCharacter(Diagnostic):
-    """`character` is its description, such as "the control character U+0000"."""
+    """`character` is its description, such as "the control character U+0000"; `instead` says what to write."""
 
     code: ClassVar[str] = "S003"
     explanation: ClassVar[str] = """\
 Names are made of the letters a to z and A to Z, digits and `_`. Letters of other alphabets can stand in comments and in
-file names; control characters and characters that reorder text on the screen can stand nowhere.
+file names; control characters and characters that reorder text on the screen can stand nowhere. Dashes, quotation marks, and
+signs such as a multiplication cross, are those of a keyboard.
 
 ```
 order größe = walk h, w      # wrong
@@ -95,6 +96,7 @@ order groesse = walk h, w    # right: größe
 ```"""
     character: str
     reason: str
+    instead: str | None = None
 
     @property
     def title(self) -> str:
@@ -103,6 +105,10 @@ order groesse = walk h, w    # right: größe
     @property
     def label(self) -> str:
         return self.reason
+
+    @property
+    def help(self) -> str | None:
+        return self.instead
 
 
 @dataclass(frozen=True)
@@ -295,6 +301,8 @@ y = where(0 < x, where(x < 1, x, 0), 0)     # right
 
 @dataclass(frozen=True)
 class InitialValueOfInput(Diagnostic):
+    """`begins_line`: the name is the first of its line, so that a comma may be one too many."""
+
     code: ClassVar[str] = "S011"
     explanation: ClassVar[str] = """\
 Only parameters have initial values. Inputs and shared inputs get theirs with every call.
@@ -307,6 +315,7 @@ param B[n] = 1               # right, if it is to be learned
 ```"""
     name: str
     kind: str
+    begins_line: bool = False
 
     @property
     def title(self) -> str:
@@ -315,6 +324,10 @@ param B[n] = 1               # right, if it is to be learned
     @property
     def label(self) -> str:
         return "only a `param` has an initial value"
+
+    @property
+    def help(self) -> str | None:
+        return f"no comma before `{self.name}`, if that is an equation" if self.begins_line else None
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,15 @@ class Names:
 
 @dataclass
 class Building:
-    """The findings of one network, and how much work it took so far."""
+    """The findings of one network, and how much work it took so far.
+
+    `given`: there are numbers from Python. One of them that is wrong makes many more: the first finding says it.
+    """
 
     reporter: Reporter = field(default_factory=Reporter)
     budget: Budget = field(default_factory=Budget)
     layers: int = 0
+    given: bool = False
     seen: set[tuple[type[Diagnostic], Span]] = field(default_factory=set)
 
     def report(self, diagnostic: Diagnostic) -> None:
@@ -82,7 +86,8 @@ class Building:
         try:
             return compute()
         except NumberProblem as problem:
-            if problem.text:
+            is_next = self.given and any(issubclass(kind, BadNumber) for kind, _ in self.seen)
+            if problem.text and not is_next:
                 self.report(BadNumber(problem.span, what, problem.text, calls))
             return None
 

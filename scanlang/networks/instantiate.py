@@ -18,7 +18,7 @@ from scanlang.check.program import CheckedBackbone, CheckedBlock, CheckedLayer, 
 from scanlang.diagnostics import ScanError
 from scanlang.errors import NotInAChain, TooMany, WrongCall
 from scanlang.limits import LIMITS
-from scanlang.networks.building import Building, Names, NotMade, Place
+from scanlang.networks.building import Building, Names, NotMade, Place, kind_of
 from scanlang.networks.formals import Given as Given
 from scanlang.networks.formals import bind, from_python
 from scanlang.networks.layers import LayerCall
@@ -32,7 +32,7 @@ Made = TypeVar("Made")
 
 def instantiate(backbone: CheckedBackbone, axes: tuple[str, ...], given: Mapping[str, Given] | None = None) -> Network:
     """`instantiate(program.backbones["vim_tiny"], program.axes, {"num_classes": 10})`."""
-    builder = _Builder()
+    builder = _Builder(Building(given=bool(given)))
 
     def network() -> Network:
         names = from_python(builder.building, backbone.name, backbone.formals, given or {}, backbone.span)
@@ -45,7 +45,7 @@ def instantiate(backbone: CheckedBackbone, axes: tuple[str, ...], given: Mapping
 
 def instantiate_block(block: CheckedBlock, given: Mapping[str, Given] | None = None) -> Block:
     """The same of one block."""
-    builder = _Builder()
+    builder = _Builder(Building(given=bool(given)))
 
     def made() -> Block:
         names = from_python(builder.building, block.name, block.formals, given or {}, block.span)
@@ -197,10 +197,11 @@ class _Builder:
                 thing = names.thing(statement.callee)
                 called |= {} if thing is None else {statement.name: thing}
         for call in calls_of(block.body):
-            inputs = inputs_of(called[call.function]) if call.function in called else None
-            if inputs is not None and len(call.arguments) != len(inputs):
-                usage = f"{call.function}({', '.join(inputs)})"
-                self.building.report(WrongCall(call.span, call.function, usage, counted(len(call.arguments))))
+            thing = called.get(call.function)
+            if thing is not None and len(call.arguments) != len(inputs_of(thing)):
+                usage = f"{call.function}({', '.join(inputs_of(thing))})"
+                problem = f"{counted(len(call.arguments))}, and it is the {kind_of(thing)} `{thing.name}`"
+                self.building.report(WrongCall(call.span, call.function, usage, problem))
 
 
 def repeats(numbers: Numbers, expr: Expr | None) -> int:

@@ -52,8 +52,8 @@ def _group_norm(layer: Layer, value: Value, at: Meeting) -> Value:
     return found
 
 
-def _scale(layer: Layer, value: Value, at: Meeting) -> Value:
-    """One factor does for any channels."""
+def _any_or_all(layer: Layer, value: Value, at: Meeting) -> Value:
+    """A `dim` of 1 does for any channels."""
     return at.features(value) if size(layer, "dim") == 1 else _pointwise(layer, value, at)
 
 
@@ -159,10 +159,10 @@ RULES: Mapping[str, Callable[[Layer, Value, Meeting], Value]] = {
     "depthwise_conv2d": _depthwise_conv2d,
     "depthwise_conv1d": _depthwise_conv1d,
     **dict.fromkeys(("layer_norm", "rms_norm", "mlp"), _pointwise),
-    "scale": _scale,
+    **dict.fromkeys(("scale", "identity"), _any_or_all),
     "group_norm": _group_norm,
     "batch_norm": _batch_norm,
-    **dict.fromkeys(("drop_path", "dropout", "identity"), _any),
+    **dict.fromkeys(("drop_path", "dropout"), _any),
     "position_embedding": _position_embedding,
     "token": _token,
     **dict.fromkeys(("avg_pool", "max_pool"), _pool),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache, partial
+from math import floor
 from typing import Any, TypeVar, cast
 
 from scanlang.check.layer_calls import CHANNELS, Match, Thing, match, only_names, scan_text, signature
@@ -118,7 +119,18 @@ class LayerCall:
             one = self._formal(formal.name, formal.kind, default, found, values)
             values[formal.name], numbers[formal.name] = one or (None, None)
         weight = None if found.weight is None else self._initial(found.weight)
-        return Layer(word.name, all_there(numbers), self.layer.span, weight)
+        layer = Layer(word.name, all_there(numbers), self.layer.span, weight)
+        if word.name == "mlp":
+            self._check_hidden(layer)
+        return layer
+
+    def _check_hidden(self, layer: Layer) -> None:
+        """`dim` times `ratio` are the channels between the two maps of an `mlp`."""
+        dim, ratio = layer.numbers["dim"], layer.numbers["ratio"]
+        hidden = Fraction(floor(dim * ratio))
+        what = f"the hidden channels of `mlp`, {dim} times {ratio:g},"
+        if self.building.wanted(what, self.place.calls, lambda: whole(hidden, 1, self.layer.span)) is None:
+            raise NotMade
 
     def _formal(
         self, name: str, kind: WordKind, default: Expr | None, found: Match[Argument], before: Mapping[str, Value | None]

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from numbers import Integral, Real
-from typing import Literal, assert_never
+from typing import assert_never
 
 from scanlang.diagnostics import InternalError
 from scanlang.limits import LIMITS
 from scanlang.networks.network import Number
-from scanlang.networks.vocabulary import INITIALS, RAMP
+from scanlang.networks.vocabulary import INITIALS, RAMP, Kind
 from scanlang.source import Span
 from scanlang.syntax import nodes
 from scanlang.syntax.nodes import Binary, Call, CellMean, Expr, Name, Negative, Sum
@@ -163,7 +163,7 @@ def plain(value: Value, span: Span) -> Number:
     return int(value) if value.denominator == 1 else as_float(value, span)
 
 
-def of_kind(value: Value, kind: Literal["size", "count", "number", "flag"], span: Span) -> Number:
+def of_kind(value: Value, kind: Kind, span: Span) -> Number:
     """What a layer's formal takes."""
     if kind == "flag":
         if not isinstance(value, bool):
@@ -173,7 +173,16 @@ def of_kind(value: Value, kind: Literal["size", "count", "number", "flag"], span
         raise NumberProblem(span, f"it is `{shown(value)}`, and no number")
     if kind == "number":
         return plain(value, span)
+    if kind == "amount" or kind == "rate":
+        return _from_0(value, kind == "rate", span)
     return whole(value, 1 if kind == "size" else 0, span)
+
+
+def _from_0(value: Fraction, is_rate: bool, span: Span) -> Number:
+    if value < 0 or (is_rate and value > 1):
+        wanted = "from 0 to 1" if is_rate else "at least 0"
+        raise NumberProblem(span, f"it comes to {shown(value)}; it is {wanted}")
+    return plain(value, span)
 
 
 def whole(value: Fraction, least: int, span: Span, most: int = LIMITS.integer) -> int:

@@ -36,10 +36,11 @@ class SectionTrace:
 
 @dataclass(frozen=True)
 class Trace:
-    """`image` is the size that was given, None where grids are only known as factors."""
+    """`image` is the size that was given, None where grids are only known as factors; `work` how much was followed."""
 
     image: tuple[int, ...] | None
     sections: tuple[SectionTrace, ...]
+    work: int = 0
 
     @property
     def calls(self) -> Iterator[Call]:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["size", "count", "number", "flag"]
-"""A size is an integer from 1, a count one from 0, a number anything, a flag `true` or `false`."""
+Kind = Literal["size", "count", "number", "amount", "rate", "flag"]
+"""A size is an integer from 1, a count one from 0, a number anything, an amount a number from 0, a rate one from 0 to 1, a flag
+`true` or `false`."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def _size(name: str, default: str | None = None) -> WordFormal:
 
 
 _BIAS = WordFormal("bias", "flag", "true")
-_EPSILON = WordFormal("eps", "number", "1e-5")
+_EPSILON = WordFormal("eps", "amount", "1e-5")
 
 LAYERS: Mapping[str, Entry] = {
     "linear": Entry((_size("in"), _size("out"), _BIAS), True, "a linear map of the channels, of cells and tokens"),
@@ -63,9 +64,9 @@ LAYERS: Mapping[str, Entry] = {
     "rms_norm": Entry((_size("dim"), _EPSILON), False, "over the channels, without mean and bias"),
     "batch_norm": Entry((_size("dim"), _EPSILON), False, "per channel over batch and cells"),
     "group_norm": Entry((_size("dim"), _size("groups"), _EPSILON), False, "over the cells and the channels of a group"),
-    "mlp": Entry((_size("dim"), WordFormal("ratio", "number", "4")), True, "`fc1`, gelu, `fc2`"),
-    "drop_path": Entry((WordFormal("rate", "number"),), False, "in training, whole images' values become 0"),
-    "dropout": Entry((WordFormal("rate", "number"),), False, "in training, single values become 0"),
+    "mlp": Entry((_size("dim"), WordFormal("ratio", "amount", "4")), True, "`fc1`, gelu, `fc2`"),
+    "drop_path": Entry((WordFormal("rate", "rate"),), False, "in training, whole images' values become 0"),
+    "dropout": Entry((WordFormal("rate", "rate"),), False, "in training, single values become 0"),
     "scale": Entry(
         (_size("dim"), WordFormal("initial", "number", "1"), WordFormal("bias", "flag", "false")),
         False,
@@ -84,7 +85,7 @@ LAYERS: Mapping[str, Entry] = {
     "depth_to_space": Entry((_size("factor"),), False, "what undoes `space_to_depth`"),
     "haar": Entry((), False, "bands of half the size as channels: on two axes the low one, that across w, that across h, both"),
     "inverse_haar": Entry((), False, "what undoes `haar`"),
-    "identity": Entry((), False, "nothing"),
+    "identity": Entry((_size("dim", "1"),), False, "nothing; `identity(1)`, of any channels"),
 }
 """`layer_norm` and its like take any number of leading formals by position, the rest by keyword or position."""
 

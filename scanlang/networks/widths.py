@@ -12,7 +12,8 @@ from fractions import Fraction
 from typing import assert_never
 
 from scanlang.diagnostics import Diagnostic, InternalError, ScanError
-from scanlang.errors import BadSplit, NetworkPlace, NoClassScores, NoFeatureMap, NoResult
+from scanlang.errors import BadSplit, NetworkPlace, NoClassScores, NoFeatureMap, NoResult, TooMany
+from scanlang.limits import LIMITS
 from scanlang.networks import function_values as functions
 from scanlang.networks.layer_values import layer_value
 from scanlang.networks.meeting import Meeting, Misfit, Setting, written
@@ -54,9 +55,9 @@ def trace_block(
     return output, tuple(tracer.calls)
 
 
-def check_network(network: Network) -> None:
-    """On images of `in_chans` channels; raises ScanError with every finding."""
-    trace(network)
+def check_network(network: Network) -> int:
+    """On images of `in_chans` channels; raises ScanError with every finding. How many calls and operations were followed."""
+    return trace(network).work
 
 
 def in_channels(network: Network) -> int:
@@ -88,15 +89,22 @@ def num_features(network: Network) -> int:
 
 @dataclass
 class Tracer:
-    """`findings` by kind and place."""
+    """`findings` by kind and place; `work` counts what was followed."""
 
     setting: Setting
+    work: int = 0
     findings: dict[tuple[type[Diagnostic], Span], Diagnostic] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
 
     def report(self, *found: Diagnostic) -> None:
         for finding in found:
             self.findings.setdefault((type(finding), finding.span), finding)
+
+    def spend(self, span: Span) -> None:
+        """One more call or operation; too many end it."""
+        self.work += 1
+        if self.work > LIMITS.network_calls:
+            raise ScanError([TooMany(span, "calls and operations in the blocks of one network", LIMITS.network_calls)])
 
     # The chain.
 
@@ -112,7 +120,7 @@ class Tracer:
             self.calls = []
             source = f"what `{section.name}` makes"
         self.check_head(network, value)
-        return Trace(self.setting.image, tuple(sections))
+        return Trace(self.setting.image, tuple(sections), self.work)
 
     def section(self, section: Section, value: Value, at: Meeting) -> tuple[Value, ...]:
         """What every repeat makes."""
@@ -219,6 +227,7 @@ class Inside:
         return dict.fromkeys(written_names, Unknown())
 
     def value(self, expr: Expr, names: Names) -> Value:
+        self.tracer.spend(expr.span)
         match expr:
             case nodes.Number():
                 return Quantity(Fraction(str(expr.value)))

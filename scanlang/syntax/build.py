@@ -227,7 +227,8 @@ class _Builder:
         name = names_in(tree)[0]
         initial = [self.expression.build(part) for part in trees_in(tree) if part.data != "indices"]
         if initial and kind in ("input", "shared"):
-            self.reporter.report(InitialValueOfInput(initial[0].span, str(name), kind))
+            line = self.source.text[: name.start_pos].rpartition("\n")[2]
+            self.reporter.report(InitialValueOfInput(initial[0].span, str(name), kind, not line.strip()))
         return nodes.Operand(str(name), self.indices(tree), initial[0] if initial else None, span=self.span(tree))
 
     def indices(self, tree: ParseTree) -> tuple[str, ...]:

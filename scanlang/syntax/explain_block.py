@@ -182,6 +182,8 @@ def _behind(here: _Here) -> str | None:
     """What follows `forward x = …`."""
     if here.last == "forward" and here.found == "(":
         return "no parentheses: `forward x = ...`"
+    if here.found == ":" and here.tokens[-2].type == "FORWARD" and "EQUALS" in here.accepted:
+        return f"write `forward {here.last} = ...`"
     if "RBRACE" not in here.accepted or not here.is_word:
         return None
     if here.found == "forward":
@@ -223,7 +225,8 @@ def _anywhere(here: _Here) -> str | None:
         return "a layer is made on a line of its own, and called by its name: `skip = drop_path(0.1)`, then `skip(x)`"
     if here.found == "." and name is not None:
         over = "cells: " if name[0] in ("mean", "softmax") else ""
-        call = f"{name[0]}(...)" if here.last in ("self", "nn", "torch", "F") else f"{name[0]}({over}{here.last})"
+        is_value = here.last.isidentifier() and here.last not in ("self", "nn", "torch", "F")
+        call = f"{name[0]}({over}...)" if not is_value else f"{name[0]}({over}{here.last})"
         return f"nothing has methods: write `{call}`"
     if here.found == "@":
         return "there are no products of matrices: `linear(in, out)` is a learned one, a scan mixes cells"

@@ -143,6 +143,9 @@ def explain_gap(source: Source, tokens: list[Token], span: Span) -> str | None:
     if tokens and tokens[-1].type == "LAYERS":
         return "`layers cycle` starts again after the last, `layers list` has one for each layer"
     accepted = accepted_at(source, span.start)
+    is_new_line = bool(tokens) and "\n" in source.text[tokens[-1].end_pos or 0 : span.start]
+    if is_new_line and "$END" in accepted:
+        return None
     if "COMMA" not in accepted or "PLUS" in accepted or _kind(span.text) not in accepted_at(source, span.start, ", "):
         return None
     keyword = [spellings()[name] for name in ("ALONG", "FROM") if name in accepted and "RBRACE" not in accepted]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from re import escape, fullmatch, search
+from re import escape, fullmatch, match, search
 
 from lark import Token
 
@@ -16,6 +16,7 @@ from scanlang.errors import BareWalk, NotSupportedYet, UnexpectedEnd, Unexpected
 from scanlang.source import Source, Span
 from scanlang.syntax.build_expression import token_span
 from scanlang.syntax.explain_block import definition_start, explain_block
+from scanlang.syntax.explain_foreign import explain_foreign
 from scanlang.syntax.explain_slip import explain_gap, explain_slip
 from scanlang.syntax.grammar import accepted_at, spellings, tokens_before
 from scanlang.syntax.later import LATER_KEYWORDS
@@ -40,6 +41,7 @@ _NAMES_ELSEWHERE = {
 """Keywords that begin a statement of a definition only as its name."""
 _BEFORE_WALKS = ("directions", ",", "=", "along", "writes", "cycle", "global", "list")
 _LONGEST_QUOTE = 40
+_SHORTEST_BEGINNING = 4
 
 
 def explain_unexpected(source: Source, start: int, found: str) -> Diagnostic:
@@ -54,8 +56,12 @@ def explain_unexpected(source: Source, start: int, found: str) -> Diagnostic:
         or _later(source, tokens, span)
         or _bare_walk(source, tokens, span)
         or (None if not span.text else _misspelt(source, tokens, span))
-        or (_end(source, tokens) if not span.text else _unexpected(source, span, explain_gap(source, tokens, span)))
+        or (_end(source, tokens) if not span.text else _otherwise(source, tokens, span))
     )
+
+
+def _otherwise(source: Source, tokens: list[Token], span: Span) -> UnexpectedText:
+    return _unexpected(source, span, explain_foreign(source, tokens, span) or explain_gap(source, tokens, span))
 
 
 def _follows_no_direction(source: Source, span: Span) -> bool:
@@ -99,9 +105,10 @@ def _bare_walk(source: Source, tokens: list[Token], span: Span) -> BareWalk | No
 
 def _misspelt(source: Source, tokens: list[Token], span: Span) -> UnexpectedText | None:
     """A keyword with a slip, here or as the name just before a text that cannot follow a name."""
-    here = _close_keyword(span.text, _keywords_at(source, span.start))
+    is_item = span.text in _ITEMS and match(r"[^\n]*\{", source.text[span.end :]) is not None
+    here = None if is_item else _close_keyword(span.text, _keywords_at(source, span.start))
     if here:
-        return _unexpected(source, span, f"did you mean `{here}`?")
+        return UnexpectedText(span, quoted(span.text), _expected(source, span), f"did you mean `{here}`?")
     if not tokens or tokens[-1].type != "NAME":
         return None
     before = token_span(tokens[-1], source)
@@ -110,13 +117,14 @@ def _misspelt(source: Source, tokens: list[Token], span: Span) -> UnexpectedText
 
 
 def _close_keyword(word: str, accepted: Iterable[str]) -> str | None:
-    """`conv` for `cnov`, `conv 4` for `conv4`."""
+    """`conv` for `cnov` and `convolution`, `conv 4` for `conv4`."""
     left = set(accepted)
     keywords = {text: name for name, text in spellings().items() if name in left and text.isidentifier()}
     joined = fullmatch("([a-z]+)([0-9]+)", word)
     if joined and keywords.get(joined[1]) in _BEFORE_NUMBERS:
         return " ".join(joined.groups())
-    close = get_close_matches(word.lower(), sorted(keywords), n=1, cutoff=0.7)
+    longer = [keyword for keyword in sorted(keywords) if len(keyword) >= _SHORTEST_BEGINNING and word.startswith(keyword)]
+    close = (longer if word.isalpha() else None) or get_close_matches(word.lower(), sorted(keywords), n=1, cutoff=0.7)
     return close[0] if word.isidentifier() and close else None
 
 
@@ -127,12 +135,15 @@ def _end(source: Source, tokens: list[Token]) -> UnexpectedEnd:
 
 
 def _unexpected(source: Source, span: Span, suggestion: str | None) -> UnexpectedText:
-    expected = in_user_words(_keywords_at(source, span.start))
     opened = open_bracket(source, span.start)
     mismatch = span.text in (")", "]", "}") and opened is not None and not closes(opened.text, span.text)
     is_open = mismatch or (opened is not None and span.text in _ITEMS)
     advice = (None if is_open else suggestion) or _advice(span.text)
-    return UnexpectedText(span, quoted(span.text), expected, advice, opened if is_open else None)
+    return UnexpectedText(span, quoted(span.text), _expected(source, span), advice, opened if is_open else None)
+
+
+def _expected(source: Source, span: Span) -> tuple[str, ...]:
+    return in_user_words(_keywords_at(source, span.start))
 
 
 def _advice(found: str) -> str | None:

@@ -22,6 +22,21 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]|\r(?!\n)|(?<!^)\uf
 _REORDERING = re.compile(r"[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
+_LOOKALIKES = {
+    " ": "\u00a0\u2002\u2003\u2007\u2009\u202f\u3000",
+    "-": "\u2010\u2011\u2012\u2013\u2014\u2212",
+    "*": "\u00b7\u00d7\u2217\u2299\u22c5",
+    "/": "\u00f7\u2215",
+    '"': "\u00ab\u00bb\u201c\u201d\u201e",
+    "<=": "\u2264",
+    ">=": "\u2265",
+    "!=": "\u2260",
+    ",": "\u3001\uff0c",
+    "(": "\uff08",
+    ")": "\uff09",
+}
+"""Signs of programs, and what word processors, papers and other keyboards have for them."""
+
 
 def make_source(name: str, text: str) -> Source:
     """The text with `\\n` for every line end and without a byte order mark."""
@@ -90,7 +105,14 @@ def _check_characters(source: Source, code: str, reporter: Reporter) -> None:
         for match in pattern.finditer(text):
             if match[0] not in seen:
                 seen.add(match[0])
-                reporter.report(ForeignCharacter(Span(source, *match.span()), _described(match[0]), reason))
+                found = Span(source, *match.span())
+                reporter.report(ForeignCharacter(found, _described(match[0]), reason, _instead(match[0])))
+
+
+def _instead(character: str) -> str | None:
+    """What a word processor or a paper writes for a sign of programs."""
+    sign = next((sign for sign, others in _LOOKALIKES.items() if character in others), None)
+    return None if sign is None else "write a space" if sign == " " else f"write `{sign}`"
 
 
 def _described(character: str) -> str:
