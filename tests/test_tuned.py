@@ -18,7 +18,7 @@ import torch
 from operator_checks import operator
 from operator_programs import EXAMPLES, FILES
 
-from scanlang.codegen import backend, tuned
+from scanlang.codegen import backend, tuned, tuned_file
 from scanlang.codegen.gpu.choose_gpu_schedule import PROGRAMS, choose_gpu_schedule
 from scanlang.codegen.gpu.legal_schedules import legal_schedules
 from scanlang.codegen.gpu.run_triton import TritonScan
@@ -207,9 +207,13 @@ def test_a_folder_in_its_place_is_ignored_with_a_note(path: Path) -> None:
     assert said == f"{path} is ignored: Is a directory; schedules are chosen by rule"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_file_that_may_not_be_read_is_ignored_with_a_note(path: Path) -> None:
-    path.touch(mode=0)
+def test_a_file_that_may_not_be_read_is_ignored_with_a_note(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.touch()
+
+    def refused(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))  # as root reads everything
+
+    monkeypatch.setattr(tuned_file, "open", refused, raising=False)
     (said,) = noted()
     assert "Permission denied" in said
 
