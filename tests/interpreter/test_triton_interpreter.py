@@ -29,7 +29,7 @@ def test_nest_and_table_give_the_same_bits() -> None:
     assert_same_bits(check(case), check(case.with_schedule(addressing="table")))
 
 
-@pytest.mark.parametrize("grid", [(4, 6), (2, 2), (1, 2)], ids=lambda g: f"{g[0]}x{g[1]}")
+@pytest.mark.parametrize("grid", [pytest.param((4, 6), marks=pytest.mark.long), (2, 2), (1, 2)], ids=lambda g: f"{g[0]}x{g[1]}")
 @pytest.mark.parametrize("merge", ["partials", "turns"])
 @pytest.mark.parametrize("addressing", ["nest", "table"])
 def test_inputs_loaded_ahead(addressing: str, merge: str, grid: tuple[int, int]) -> None:
