@@ -69,12 +69,14 @@ def compile_kernel(module: ModuleType, layout: Layout, entry: Entry, capability:
     from triton.compiler import ASTSource
 
     constants = {a.name: save for a in entry.arguments if a.type == "constexpr"}
-    pointers = [i for i, a in enumerate(entry.arguments) if a.type.startswith("*")]
+    attributes = {(i,): [["tt.divisibility", 16]] for i, a in enumerate(entry.arguments) if a.type.startswith("*")}
+    if not triton.__version__.startswith("3.6."):  # so that a launch finds it in the cache
+        attributes |= {(i,): [] for i, a in enumerate(entry.arguments) if a.type == "constexpr"}
     source = ASTSource(
         fn=getattr(module, entry.name),
         signature={a.name: a.type for a in entry.arguments},
         constexprs=constants,
-        attrs={(i,): [["tt.divisibility", 16]] for i in pointers},
+        attrs=attributes,
     )
     options = {"num_warps": entry.warps, "enable_fp_fusion": True}
     with without_coalescing() if entry.walks and layout.schedule.kind == "sequential" else nullcontext():
