@@ -453,6 +453,18 @@ def test_rows_that_hang_or_end_the_process_leave_the_others(monkeypatch: pytest.
     assert [len(each.rows) for each in kept] == [1, 2, 3, 4, 5, 6, 7]
 
 
+@pytest.mark.parametrize("named", [None, "mine.json"])
+def test_schedules_are_the_rules_unless_files_are_named(named: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if named is None:
+        monkeypatch.delenv("SCANLANG_TUNED")
+    else:
+        monkeypatch.setenv("SCANLANG_TUNED", named)
+    asked = answering("print(json.dumps({'said': os.environ.get('SCANLANG_TUNED'), 'usable': True}), flush=True)")
+    said = asked.ask("row", 20.0)["said"]
+    asked.end()
+    assert said == (named or "")
+
+
 def test_a_row_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "STARTING", 20.0)
     asked = answering(f"time.sleep(60) if name == 'hangs' else {ANSWER}")

@@ -284,6 +284,19 @@ def test_nests_walk_without_tables_and_divisions() -> None:
     assert "for i0 in range(56):" in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({}, "warps 1"), ({"ahead": True}, "inputs loaded ahead"), ({"products": "before"}, "warps 1, products made before")],
+    ids=["rule", "ahead", "before"],
+)
+def test_the_head_says_the_whole_schedule(changes: dict[str, object], said: str) -> None:
+    layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
+    schedule = replace(layout.schedule, **changes)  # type: ignore[arg-type]
+    text = emitted(of_schedule(layout.kernels, layout.traversal, schedule, layout.shape))
+    (line,) = re.findall("^schedule.*$", text, re.MULTILINE)
+    assert line.endswith(said)
+
+
 def test_the_text_has_what_is_asked() -> None:
     texts = {name: emitted(small_job(name).layout) for name in ("reset", "twice", "split-parts", "along")}
     assert "p_0restart" in texts["reset"]

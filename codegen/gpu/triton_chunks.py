@@ -411,6 +411,8 @@ def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     pointers = [*_stream_pointers(layout), "output", "running", "states"]
     order = [*pointers, *_fixed_names(kernel), *(before for before, _ in carried)]
     summary = f"{steps} steps forward: every load, then every step, then every store. Returns the states after them."
+    if chunk.opening is not None:
+        summary = f"{steps} steps forward, and every load of the next ones. Returns the states after them, and those values."
     return chunk.finish(name, summary, order, [after for _, after in carried], carried)
 
 

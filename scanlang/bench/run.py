@@ -18,6 +18,7 @@ from scanlang.bench.document import Document, now, row_of
 from scanlang.bench.machine import Limits
 from scanlang.bench.row import Measurement, Row, Where
 from scanlang.bench.worker import LIMITS
+from scanlang.codegen.tuned import VARIABLE
 
 STARTING, PATIENCE = 120.0, 0.5
 """Seconds: those that a new process has more, and between looks at whether it still runs."""
@@ -69,7 +70,13 @@ class Worker:
     def _started(self) -> subprocess.Popen[str]:
         self.end()
         made = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", start_new_session=True
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+            env={VARIABLE: "", **os.environ},  # the rule's schedules, unless files are named
         )
         self.process, self.answers = made, queue.Queue()
         threading.Thread(target=_pass_on, args=(made, self.answers), daemon=True).start()
