@@ -580,6 +580,32 @@ def test_a_parameter_of_a_decay_that_has_vanished_has_no_slope() -> None:
     assert rates.grad[..., 1].item() < 0
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("body", [
+    "h[n] = exp(-exp(A_log[n]) * dt) * h[n] + x",
+    "r[n] = -2 * exp(A_log[n])  s[n] = r[n] * dt  h[n] = exp(s[n]) * h[n] + (exp(s[n]) - 1) / r[n] * x",
+])  # fmt: skip
+@pytest.mark.parametrize("backend", ["c", "torch"])
+def test_an_infinite_rate_leaves_nothing_and_has_no_slope(
+    backend: str, body: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exp(A_log) is infinite. What it is multiplied by has the slopes of a large rate; a step of length 0 changes nothing."""
+    if backend == "torch":
+        monkeypatch.setattr("scanlang.codegen.backend.find_compiler", lambda: None)
+    text = f"""grid h recurrence r(state n) {{ input x, dt  param A_log[n]  {body}  y = sum(n: h[n]) }}
+      scan t(dim) {{ input x, dt directions raster recur r(state = 2) }}"""
+    op = scanlang.compile(scanlang.loads(text))
+
+    def results(rate: float, steps: list[float]) -> list[Tensor]:
+        maps = [torch.tensor(one, dtype=dtype).reshape(1, 4, 1).requires_grad_() for one in ([1.0, 2.0, 3.0, 4.0], steps)]
+        rates = torch.tensor([[[rate, 0.0]]], dtype=dtype, requires_grad=True)
+        y = op(x=maps[0], dt=maps[1], A_log=rates)
+        return [y, *torch.autograd.grad(y.sum(), [*maps, rates])]
+
+    torch.testing.assert_close(results(1000.0, [1.0, 0.5, 0.25, 2.0]), results(30.0, [1.0, 0.5, 0.25, 2.0]))
+    torch.testing.assert_close(results(1000.0, [1.0, 0.0, 0.0, 2.0])[:2], results(30.0, [1.0, 0.0, 0.0, 2.0])[:2])
+
+
 @pytest.mark.parametrize("merge", ["sum", "y[0] * sqrt(1 - g * g)", "mean(cells: sqrt(1 - g * g)) * y[0]"])
 @pytest.mark.parametrize("backend", ["c", "torch"])
 def test_a_root_has_no_slope_at_zero(merge: str, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,8 +29,24 @@ def test_operands_reach_what_the_program_says() -> None:
         **dict.fromkeys(("dt", "A_log"), 64),
         **dict.fromkeys(("B", "C"), 128),
     }
-    assert [str(fixed) for fixed in ssd.prologue] == ["fixed.0 = -exp(A_log)"]
+    assert [str(fixed) for fixed in ssd.prologue] == ["fixed.0 = -min(exp(A_log), 1e+36)"]
     assert [(state.name, state.indices, state.per) for state in ssd.states] == [("S", ("n",), "channel")]
+
+
+@pytest.mark.parametrize(
+    "body, prologue",
+    [
+        ("h = exp(-exp(a) * x) * h + x", ["-min(exp(a), 1e+36)"]),
+        ("rate = exp(a)  r = rate * x  h = exp(-r) * h + x", ["min(exp(a), 1e+36)"]),
+        ("h = exp(-exp(a)) * h + x", ["exp(-min(exp(a), 1e+36))"]),
+        ("h = exp(-exp(a) * x) * h + x / -exp(a)", ["-min(exp(a), 1e+36)"]),
+        ("h = 0.5 * h + exp(a) * x", ["exp(a)"]),
+        ("h = exp(a * x) * h + exp(a) * sigmoid(x)", ["exp(a)"]),
+    ],
+)
+def test_an_exponential_of_parameters_inside_another_is_bounded(body: str, prologue: list[str]) -> None:
+    made = step(f"input x\nparam a\n{body}\ny = h")
+    assert [str(equation).split(" = ")[1] for equation in made.prologue] == prologue
 
 
 def test_without_a_head_a_group_is_of_channels() -> None:

@@ -17,6 +17,7 @@ from scanlang.graph.simplify import tidy
 from scanlang.graph.step import AdjointStep, Assign, Step, Update, carry_of, gradient_of, total_of
 from scanlang.graph.values import (
     DERIVATIVES,
+    LARGEST,
     ONE,
     ZERO,
     Apply,
@@ -49,8 +50,6 @@ class _Cotangents:
         self.constant = {named.name for named in (*step.operands, *step.body) if named.constant}
         self.given = {operand.name for operand in step.operands if operand.constant}
         self.fixed = {operand.name for operand in step.operands if operand.kind == "param"} | {e.name for e in step.prologue}
-        self.once = False
-        """What is done is done after all steps."""
         self.exponents: set[str] = set()
         """Names that are read inside an exponential."""
 
@@ -92,8 +91,9 @@ class _Cotangents:
                     else:
                         self.push(branch, _guarded(cotangent, (guard,)), free, guards, exponent)
             case Apply("exp", (argument,)) if exponent:
-                arrived = multiply(cotangent, _finite(value)) if self.once else _of_vanished(cotangent, value)
-                self.push(argument, arrived, free, guards, exponent)
+                self.push(argument, _of_vanished(cotangent, value), free, guards, exponent)
+            case Apply("min", (Apply("exp", (argument,)), bound)) if bound == LARGEST:
+                self.push(argument, multiply(cotangent, value), free, guards, exponent)
             case Apply(function, arguments):
                 if function not in DERIVATIVES:
                     return  # comparisons are flat
@@ -123,9 +123,6 @@ class _Cotangents:
                 return multiply(cotangent, slope)
 
 
-LARGEST = Constant(3e38)
-"""About the largest float32."""
-
 Guard = tuple[Value, bool]
 """A condition, and which side of it a branch stands for."""
 
@@ -142,12 +139,6 @@ def _guarded(cotangent: Value, guards: tuple[Guard, ...]) -> Value:
 def _of_vanished(cotangent: Value, slope: Value) -> Value:
     """`cotangent * slope`, zero where the cotangent is: exp(-exp(a)) has vanished long before exp(a) is infinite."""
     return where(Apply("eq", (cotangent, ZERO)), ZERO, multiply(cotangent, slope))
-
-
-def _finite(slope: Value) -> Value:
-    """The same for a slope of parameters alone, exp(a): where it would be infinite, all that is multiplied by it has vanished.
-    This takes no register of a kernel that has none to spare."""
-    return Apply("min", (slope, LARGEST))
 
 
 def settled(value: Value) -> Value:
@@ -187,19 +178,15 @@ def adjoint(step: Step) -> AdjointStep:
                 assert_never(equation)
     carries = {name: settled(add(value, cotangents.previous[name])) for name, value in carries.items()}
     gradients = {name: settled(value) for name, value in cotangents.sums.items()}
-    epilogue, parameters = _prologue_adjoint(step, gradients, cotangents.exponents)
+    epilogue, parameters = _prologue_adjoint(step, gradients)
     return AdjointStep(step, readout_gradient + ".out", tuple(body), carries, gradients, epilogue, parameters)
 
 
-def _prologue_adjoint(
-    step: Step, per_step: dict[str, Value], exponents: set[str]
-) -> tuple[tuple[Assign, ...], dict[str, Value]]:
-    """From the accumulated totals of what the steps read to the gradients of the parameters; `exponents` are those that they
-    read inside an exponential."""
+def _prologue_adjoint(step: Step, per_step: dict[str, Value]) -> tuple[tuple[Assign, ...], dict[str, Value]]:
+    """From the accumulated totals of what the steps read to the gradients of the parameters."""
     fixed = {equation.name for equation in step.prologue} | {o.name for o in step.operands if o.kind == "param"}
     cotangents = _Cotangents(step)
-    cotangents.fixed, cotangents.once = set(), True
-    cotangents.exponents = exponents
+    cotangents.fixed = set()
     for name in per_step:
         if name in fixed:
             cotangents.sums[name] = Read(total_of(name), step.indices_of(name))
@@ -210,5 +197,5 @@ def _prologue_adjoint(
             continue
         gradient = Read(gradient_of(equation.name), equation.indices)
         epilogue.append(Assign(gradient.name, equation.indices, tidy(total), equation.span))
-        cotangents.push(equation.value, gradient, equation.indices, exponent=equation.name in exponents)
+        cotangents.push(equation.value, gradient, equation.indices)
     return tuple(epilogue), {name: tidy(value) for name, value in cotangents.sums.items()}

@@ -16,6 +16,7 @@ from scanlang.graph.simplify import stable
 from scanlang.graph.step import LOWEST, Assign, Operand, Step, Update
 from scanlang.graph.values import (
     COMPARISONS,
+    LARGEST,
     ZERO,
     Apply,
     Constant,
@@ -174,15 +175,18 @@ def hoist_prologue(step: Step) -> Step:
     """Take out of the loop what depends on parameters alone.
 
     Before:  h[n] = exp(-exp(A_log[n]) * dt) * h'[n] + …
-    After:   fixed.0[n] = -exp(A_log[n])            h[n] = exp(fixed.0[n] * dt) * h'[n] + …
+    After:   fixed.0[n] = -min(exp(A_log[n]), 1e36)            h[n] = exp(fixed.0[n] * dt) * h'[n] + …
+
+    An exponential that is read inside another stays finite: a rate of `LARGEST` leaves nothing of a state, as an infinite one
+    would, and 0 times it is 0, in the gradient of `dt` as in a step of length 0.
     """
     parameters = {operand.name for operand in step.operands if operand.kind == "param"}
-    hoister = _Hoister(parameters)
+    hoister, exponents = _Hoister(parameters), _read_in_exponents(step)
     body: list[Assign | Update] = []
     for equation in step.body:
         match equation:
-            case Assign(value=value, span=span):
-                value = hoister.take(value, span)
+            case Assign(name=name, value=value, span=span):
+                value = hoister.take(value, span, name in exponents)
                 hoister.define(equation, value)
                 body.append(replace(equation, value=factor(value)))
             case Update(decay=decay, drive=drive, span=span):
@@ -190,7 +194,7 @@ def hoist_prologue(step: Step) -> Step:
                 body.append(replace(equation, decay=decay, drive=drive))
             case _:
                 assert_never(equation)
-    return replace(step, prologue=tuple(hoister.prologue), body=tuple(body))
+    return replace(step, prologue=hoister.prologue(), body=tuple(body))
 
 
 def name_arguments(step: Step) -> Step:
@@ -254,11 +258,49 @@ def _is_sum(value: Value) -> bool:
     return isinstance(value, Total) or (isinstance(value, Apply) and value.function in ("add", "sub"))
 
 
+def _read_in_exponents(step: Step) -> set[str]:
+    """The names that are read inside an exponential, or in the equation of such a name."""
+    found: set[str] = set()
+
+    def look(value: Value, exponent: bool) -> None:
+        match value:
+            case Read(name) if exponent:
+                found.add(name)
+            case Apply(function, arguments):
+                for argument in arguments:
+                    look(argument, exponent or function == "exp")
+            case Total(_, body):
+                look(body, exponent)
+
+    for equation in reversed(step.body):
+        values = (equation.value,) if isinstance(equation, Assign) else (equation.decay, equation.drive)
+        for value in values:
+            look(value, isinstance(equation, Assign) and equation.name in found)
+    return found
+
+
+def _bounded(value: Value, exponent: bool) -> Value:
+    """`value` with every exponential in it at most `LARGEST` that is read inside another; `exponent`: all of it is."""
+    match value:
+        case Apply("exp", (argument,)):
+            made = Apply("exp", (_bounded(argument, True),))
+            return Apply("min", (made, LARGEST)) if exponent else made
+        case Apply(function, arguments):
+            return Apply(function, tuple(_bounded(argument, exponent) for argument in arguments))
+        case Total(index, body):
+            return Total(index, _bounded(body, exponent))
+        case _:
+            return value
+
+
 class _Hoister:
+    """`names` has what each value of parameters alone is called, `rates` those that are read inside an exponential."""
+
     def __init__(self, parameters: set[str]) -> None:
         self.parameters = parameters
         self.names: dict[Value, Read] = {}
-        self.prologue: list[Assign] = []
+        self.spans: dict[Value, Span] = {}
+        self.rates: set[Value] = set()
         self.known: dict[str, tuple[tuple[str, ...], Value]] = {}
 
     def is_fixed(self, value: Value) -> bool:
@@ -269,8 +311,15 @@ class _Hoister:
         if self.is_fixed(value) and not equation.constant:
             self.known[equation.name] = equation.indices, value
 
-    def take(self, value: Value, span: Span) -> Value:
-        return self.taken(self.resolved(value), span)
+    def prologue(self) -> tuple[Assign, ...]:
+        return tuple(
+            Assign(read.name, read.indices, _bounded(value, value in self.rates), self.spans[value])
+            for value, read in self.names.items()
+        )
+
+    def take(self, value: Value, span: Span, exponent: bool = False) -> Value:
+        """`exponent`: what is made of the value is read inside an exponential."""
+        return self.taken(self.resolved(value), span, exponent)
 
     def resolved(self, value: Value) -> Value:
         match value:
@@ -284,22 +333,24 @@ class _Hoister:
             case _:
                 return value
 
-    def taken(self, value: Value, span: Span) -> Value:
+    def taken(self, value: Value, span: Span, exponent: bool) -> Value:
         match value:
             case Constant() | IndexValue() | Read() | Previous():
                 return value
             case Apply() | Total() if self.is_fixed(value):
+                if exponent:
+                    self.rates.add(value)
                 return self.named(value, span)
             case Apply(function, arguments):
-                return Apply(function, tuple(self.taken(argument, span) for argument in arguments))
+                inside = exponent or function == "exp"
+                return Apply(function, tuple(self.taken(argument, span, inside) for argument in arguments))
             case Total(index, body):
-                return Total(index, self.taken(body, span))
+                return Total(index, self.taken(body, span, exponent))
             case _:
                 assert_never(value)
 
     def named(self, value: Value, span: Span) -> Read:
         if value not in self.names:
-            name, indices = f"fixed.{len(self.prologue)}", free_indices(value)
-            self.names[value] = Read(name, indices)
-            self.prologue.append(Assign(name, indices, value, span))
+            self.names[value] = Read(f"fixed.{len(self.names)}", free_indices(value))
+            self.spans[value] = span
         return self.names[value]

@@ -60,6 +60,9 @@ Value = Constant | IndexValue | Read | Previous | Apply | Total
 
 ZERO, ONE = Constant(0.0), Constant(1.0)
 
+LARGEST = Constant(1e36)
+"""In place of infinity: more than any rate that leaves something of a state, and some hundred times it is a float32 still."""
+
 
 def add(left: Value, right: Value) -> Value:
     if left == ZERO:
