@@ -19,7 +19,7 @@ from scanlang.codegen.along_time import MOST_SIZES
 from scanlang.codegen.arguments import signature_of
 from scanlang.codegen.on_rows import ScanOnRows
 from scanlang.codegen.parameters import KernelParameters
-from scanlang.codegen.register import identity, register
+from scanlang.codegen.register import compiler, identity, register
 from scanlang.codegen.rows import Rows
 from scanlang.codegen.second_pass import SecondPass
 from scanlang.codegen.signature import Signature
@@ -93,9 +93,11 @@ class CompiledScan:
 
     @property
     def identity(self) -> str:
-        """A name for what the scan computes: equal scans share one registered operator, unless it has findings at run time."""
+        """A name for what the scan computes, and by which compiler: equal scans share one registered operator, unless it has
+        findings at run time."""
         signature, findings = self.signature, str(self.signature.span) if self._given else ""
-        return identity(str(self.graph), self.graph, signature.names, signature.fixed, self.on_rows.uncovered, findings)
+        meaning = str(self.graph), self.graph, signature.names, signature.fixed, self.on_rows.uncovered, findings
+        return identity(compiler(), *meaning)
 
     @property
     def arguments(self) -> tuple[str, ...]:

@@ -6,16 +6,19 @@ the grid, and whether to save and to give the last states; its backward is an op
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import keyword
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
 import torch
 from torch import Tensor
 
+import scanlang.graph
 from scanlang.codegen.eager import Eager, Results, gradients_of, remember
 from scanlang.codegen.on_rows import ScanOnRows
 from scanlang.diagnostics import ScanError
@@ -32,6 +35,20 @@ _TAKEN = ("self", "save", "last", "first", "gradient", "states", "partials", "en
 def identity(*values: object) -> str:
     """A name for what values mean: equal for equal scans, whatever their file, and different otherwise."""
     return hashlib.sha256(repr(_meaning(values)).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def compiler() -> str:
+    """A name for the compiler itself, by its text: part of what an operator is called.
+
+    Graphs that torch.compile keeps on disk have the shapes of saved states in them, and find operators by name. How many steps
+    lie between saved states is a rule of the compiler's: with another compiler they call other operators, and are made anew.
+    """
+    found = hashlib.sha256()
+    for folder in (Path(scanlang.graph.__file__).parent, Path(__file__).parent):
+        for path in sorted(folder.rglob("*.py")):
+            found.update(path.read_bytes())
+    return found.hexdigest()[:12]
 
 
 def _meaning(value: Any) -> Any:

@@ -3,6 +3,7 @@ time, streams elsewhere, merges of two phases, other numbers of axes. Outputs an
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from operator_programs import FEATURES, SIZES, VOLUMES
 from torch._dynamo.testing import CompileCounterWithBackend
 
 import scanlang
+from scanlang.codegen import register
 from scanlang.testing import assert_close, assert_matches_reference, draw_inputs
 
 FLOATS = (torch.float64, torch.bfloat16, torch.float16)
@@ -255,6 +257,14 @@ def test_every_scan_has_an_operator_of_its_own() -> None:
     names = {name: operator(name).torch_op for name in (*FEATURES, *VOLUMES)}
     assert len(set(names.values())) == len(names)
     assert scan_of("order a = walk h, w", "directions a").torch_op is scan_of("order b = walk h, w", "directions b").torch_op
+
+
+def test_the_compiler_is_part_of_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch.compile keeps on disk has the shapes of saved states in it, which are a rule of the compiler's."""
+    before = scan_of("order a = walk h, w", "directions a").torch_op
+    assert re.fullmatch("[0-9a-f]{12}", register.compiler())
+    monkeypatch.setattr("scanlang.codegen.op.compiler", lambda: "another")
+    assert scan_of("order a = walk h, w", "directions a").torch_op is not before
 
 
 def test_tables_are_part_of_the_name(tmp_path: Path) -> None:
