@@ -213,6 +213,8 @@ class Backbone(nn.Module):
         weight = next(self.parameters(), None)
         if was is None and (x.dim() != 2 + len(axes) or x.shape[1] != self.in_chans):
             was = f"a tensor of shape ({', '.join(map(str, x.shape))})"
+        elif was is None and 0 in x.shape[2:]:
+            was, wanted = f"images of {' × '.join(map(str, x.shape[2:]))}", f"{wanted} with at least one cell"
         elif was is None and weight is not None and x.device != weight.device:
             was, wanted = f"images on {x.device}", f"images on {weight.device}, where its weights are"
         elif was is None and weight is not None and x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):

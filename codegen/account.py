@@ -4,7 +4,7 @@ size."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scanlang.check.program import CheckedScan
 from scanlang.codegen.kernel import ScanKernels
@@ -65,15 +65,24 @@ class KeepAccount:
 
 
 def direction_accounts(
-    kernels: ScanKernels, traversal: Traversal, grid: tuple[int, ...], target: str, proofs: Mapping[str, str]
+    kernels: ScanKernels,
+    traversal: Traversal,
+    grid: tuple[int, ...],
+    target: str,
+    schedule: Schedule,
+    proofs: Mapping[str, str],
 ) -> tuple[DirectionAccount, ...]:
-    """`proofs` says of every order, by name, why it visits what it should."""
+    """`proofs` says of every order, by name, why it visits what it should.
+
+    Where the schedule goes step by step, as it does in float64, rows are found so whatever form the recurrence has.
+    """
     orders, lengths = traversal.orders, traversal.at(grid).lengths
     found = (("table", "on the CPU always"),) * len(orders)
     if target != "cpu":
         from scanlang.codegen.gpu.addressing import addressing
 
-        found = addressing(kernels, traversal, grid)
+        taken = kernels if schedule.kind == "chunked" else replace(kernels, matrix=None)
+        found = addressing(taken, traversal, grid)
     return tuple(
         DirectionAccount(order.name, proofs[order.name], length, addresses, why)
         for order, length, (addresses, why) in zip(orders, lengths, found, strict=True)

@@ -87,7 +87,9 @@ class Program:
             if len(only) == 1:
                 return only[0]
         if scan not in names:
-            raise ScanError([ScanNotChosen(Span(self.source, 0, 0), scan, names)])
+            kinds = {**dict.fromkeys(self.checked.blocks, "block"), **dict.fromkeys(self.checked.backbones, "backbone")}
+            kind = kinds.get(scan) if isinstance(scan, str) else None
+            raise ScanError([ScanNotChosen(Span(self.source, 0, 0), scan, names, kind=kind)])
         return scan
 
     def graph(self, scan: str | None = None, layer: int = 0) -> ScanGraph:

@@ -507,6 +507,8 @@ def test_the_only_backbone_needs_no_name() -> None:
         ("S521", lambda model: model(drawn()[:, :2])),
         ("S521", lambda model: model(drawn().float())),
         ("S521", lambda model: model("cat.png")),
+        ("S521", lambda model: model(drawn(0, 8))),
+        ("S521", lambda model: model.forward_features(drawn(8, 0))),
         ("S521", lambda model: model(drawn().to("meta"))),
         ("S521", lambda model: model.forward_head(torch.ones(2, 3, 4).double())),
         ("S345", lambda model: model(drawn(1, 1))),

@@ -506,3 +506,12 @@ def test_a_choice_of_scans_is_an_option_here(folder: Path) -> None:
     result = run("compile", "two.scan", "--emit", "graph")
     assert result.exit_code == 1
     assert "say which: `--scan` one of `selective_one2d`, `a` and `b`" in result.output
+
+
+def test_a_block_is_not_compiled_alone(folder: Path) -> None:
+    block = "block mixer(dim) { core = selective_one2d(dim) forward x = core(x) }"
+    (folder / "block.scan").write_text(f"import std.selective_one {block}")
+    result = run("compile", "block.scan", "--scan", "mixer", "-o", "out")
+    assert result.exit_code == 1
+    assert "`mixer` is a block, not a scan" in result.output
+    assert 'the scan is `selective_one2d`; a block is a module, `scanlang.Block(program, "mixer")`' in result.output

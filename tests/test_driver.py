@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 import scanlang
 from scanlang.cli import main
-from scanlang.codegen.driver import compile_to_folder
+from scanlang.codegen.account import direction_accounts
+from scanlang.codegen.driver import Job, compile_to_folder
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CROSS = EXAMPLES / "cross_scan.scan"
@@ -209,11 +210,28 @@ def test_traffic_is_never_less_than_what_must_be_moved(tmp_path: Path) -> None:
             assert report[part]["moved"] >= report[part]["ideal"] > 0
 
 
+SSD = "grid h, w import std.ssd scan s(dim) { directions raster recur ssd(state = 16, head = 64) project dt, B, C from x }"
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("dtype, addresses, why", [
+    ("float64", "arithmetic", "runs of 1024 steps"),
+    ("float32", "table", "matrix products take the rows of a chunk together"),
+])  # fmt: skip
+def test_rows_are_found_as_the_schedule_takes_the_steps(dtype: str, addresses: str, why: str, tmp_path: Path) -> None:
+    """float64 has no matrix products."""
+    path = tmp_path / "heads.scan"
+    path.write_text(SSD)
+    job = Job(scanlang.load(path), "s", "sm_90", (32, 32), 128, dtype)
+    (found,) = direction_accounts(job.kernels, job.graph.traversal, job.size, job.target, job.schedule, {"raster": ""})
+    assert (found.addresses, found.why) == (addresses, why)
+    assert job.schedule.addressing == ("nest" if addresses == "arithmetic" else "table")
+
+
 @pytest.mark.triton
 def test_the_steps_of_matrix_products_are_not_counted_one_by_one(tmp_path: Path) -> None:
     path = tmp_path / "heads.scan"
-    text = "import std.ssd scan s(dim) { directions raster recur ssd(state = 16, head = 64) project dt, B, C from x }"
-    path.write_text(f"grid h, w {text}")
+    path.write_text(SSD)
     compile_to_folder(path, tmp_path, target="sm_90", size=(32, 32), channels=128, dtype="bfloat16", emits=["report"])
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["schedule"]["kind"] == "chunked"

@@ -119,6 +119,8 @@ PROVOKED: dict[str, Callable[[Path], object]] = {
     "S501_no_scan": lambda case: scanlang.compile(load(case)),
     "S501_no_such_scan": lambda case: scanlang.compile(load(case), scan="leek"),
     "S501_two_scans": lambda case: scanlang.compile(load(case)),
+    "S501_block": lambda case: scanlang.compile(load(case), scan="mixer"),
+    "S501_backbone": lambda case: scanlang.compile(load(case), scan="tiny"),
     "S501_number": lambda case: scanlang.Scan2d(load(case), 8),  # type: ignore[arg-type]
     "S502_channels": lambda case: call(case, a=torch.ones(2, 3, 2)),
     "S502_rank": lambda case: call(case, x=torch.ones(2, 3, 4)),
@@ -174,6 +176,7 @@ PROVOKED: dict[str, Callable[[Path], object]] = {
     "S539_scan_of_nowhere": save_with_strange_scan,
     "S539_no_backbone": lambda case: backbones.save(torch.nn.Linear(2, 2), "model.safetensors"),
     "S521_channels_last": lambda case: scanlang.Backbone(load(case))(torch.ones(1, 8, 8, 3)),
+    "S521_no_cells": lambda case: scanlang.Backbone(load(case))(torch.ones(1, 3, 0, 8)),
     "S521_integers": lambda case: scanlang.Backbone(load(case))(torch.ones(1, 3, 8, 8, dtype=torch.int64)),
     "S522_indices": lambda case: scanlang.Backbone(load(case)).forward_intermediates(torch.ones(1, 3, 8, 8), [0, 2]),
     "S522_pool": lambda case: scanlang.Backbone(load(case)).reset_classifier(10, "gem"),

@@ -24,6 +24,7 @@ weights are. Any H and W will do that leave at least one cell.
 
 ```
 model(torch.rand(2, 224, 224, 3))    # wrong: channels last
+model(torch.rand(2, 3, 0, 224))      # wrong: no cells
 ```
 ```
 model(torch.rand(2, 3, 224, 224))    # right

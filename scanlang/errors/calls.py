@@ -39,12 +39,14 @@ recur selective(state = 16, rank = 12)    # right
 
 @dataclass(frozen=True)
 class ScanNotChosen(Diagnostic):
-    """`scan` is what was given for its name, `option` how that is given: `scan=` in Python, `--scan` on the command line."""
+    """`scan` is what was given for its name, `option` how that is given: `scan=` in Python, `--scan` on the command line;
+    `kind` is what has that name instead, `block` or `backbone`."""
 
     code: ClassVar[str] = "S501"
     scan: object
     names: tuple[str, ...]
     option: str = "scan="
+    kind: str | None = None
     explanation: ClassVar[str] = """\
 A program may hold several scans, or none; name the one that is meant.
 
@@ -57,6 +59,8 @@ op = scanlang.compile("two_scans.scan", scan="cross")    # right
 
     @property
     def title(self) -> str:
+        if self.kind is not None:
+            return f"`{self.scan}` is a {self.kind}, not a scan"
         if not self.names:
             return "the program has no scan"
         if self.scan is None:
@@ -65,6 +69,10 @@ op = scanlang.compile("two_scans.scan", scan="cross")    # right
 
     @property
     def help(self) -> str | None:
+        if self.kind is not None:
+            module = f'a {self.kind} is a module, `scanlang.{self.kind.capitalize()}(program, "{self.scan}")`'
+            scans = f"the scan{'s are' if len(self.names) > 1 else ' is'} {listed(self.names)}; " if self.names else ""
+            return scans + module
         if not self.names:
             return "a scan is written `scan name(dim) { directions …  recur … }`"
         if isinstance(self.scan, int):
