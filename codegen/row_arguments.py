@@ -36,7 +36,7 @@ class RowArguments:
     def _of_input(self, name: str, x: Tensor, rows: Rows, tokens: Sequence[tuple[str, int]]) -> list[Diagnostic]:
         if x.dtype not in FLOATS:
             return [WrongType(self.span, name, str(x.dtype).removeprefix("torch."), FLOATS_IN_WORDS)]
-        if tuple(tokens) != rows.tokens and (wrong := self._wrong_tokens(name, rows, tokens)):
+        if not rows.has(tokens) and (wrong := self._wrong_tokens(name, rows, tokens)):
             return wrong
         if x.dim() != 3 or x.shape[2] != self.channels or x.shape[1] != rows.covered:
             return [WrongShape(self.span, name, tuple(x.shape), f"(B, {rows.covered}, {self.channels})")]

@@ -38,9 +38,14 @@ class Rows:
             parts.append(flat.new_zeros(flat.shape[0], self.pads, *flat.shape[2:]))
         return torch.cat(parts, 1) if len(parts) > 1 else flat
 
+    def has(self, tokens: Sequence[tuple[str, int]]) -> bool:
+        """The same, as many, in that order. Compared one by one: torch.compile of 2.11 cannot compare tuples of tuples."""
+        pairs = zip(tokens, self.tokens, strict=False)
+        return len(tokens) == len(self.tokens) and all(a == c and b == d for (a, b), (c, d) in pairs)
+
     def take(self, x: Tensor, tokens: Sequence[tuple[str, int]]) -> Tensor:
         """Rows `(B, R, …)` whose tokens are `tokens`, without pads → those of a call; a copy only where they differ."""
-        parts = [x] if tuple(tokens) == self.tokens else _rearranged(x, self.cells, tokens, self.tokens)
+        parts = [x] if self.has(tokens) else _rearranged(x, self.cells, tokens, self.tokens)
         if self.pads:
             parts.append(x.new_zeros(x.shape[0], self.pads, *x.shape[2:]))
         return torch.cat(parts, 1) if len(parts) > 1 else x
@@ -48,7 +53,7 @@ class Rows:
     def give(self, x: Tensor, tokens: Sequence[tuple[str, int]]) -> Tensor:
         """What undoes `take`."""
         x = x[:, : self.covered] if self.pads else x
-        return x if tuple(tokens) == self.tokens else torch.cat(_rearranged(x, self.cells, self.tokens, tokens), 1)
+        return x if self.has(tokens) else torch.cat(_rearranged(x, self.cells, self.tokens, tokens), 1)
 
     def unpack(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """`(B, R, …)`, with its pads or without → `(B, <axes>, …)`, contiguous, and the tokens by name."""
