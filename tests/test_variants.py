@@ -62,29 +62,29 @@ def weights_for(model: scanlang.Backbone, family: str) -> dict[str, Tensor]:
     """Drawn by their published names, in the published shapes."""
     shapes = {name: list(weight.shape) for name, weight in published_weights(model).items()}
     rule = golden_rules.vmamba_parameter if family == "vmamba" else golden_rules.vim_parameter
-    return golden_rules.state_dict(shapes, rule)
+    return {name: weight.double() for name, weight in golden_rules.state_dict(shapes, rule).items()}
 
 
 @pytest.mark.parametrize("name", long_but_for_some(VMAMBAS))
 def test_vmamba_as_transcribed(name: str) -> None:
     """On a grid whose sides are odd in every stage but the last."""
-    model = scanlang.Backbone(program("backbones.vmamba"), name, **SMALL)
+    model = scanlang.Backbone(program("backbones.vmamba"), name, **SMALL).double()
     weights = weights_for(model, "vmamba")
-    images = golden_rules.image((2, 3, 52, 76))
+    images = golden_rules.image((2, 3, 52, 76)).double()
     with torch.no_grad():
         right = plain_vmamba(weights, images, **FORWARD.get(name, {}))
-        assert torch.allclose(loaded(model, weights)(images), right, rtol=1e-4, atol=2e-4)
+        assert torch.allclose(loaded(model, weights)(images), right, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", long_but_for_some(name for name in VIMS if name not in UNPUBLISHED))
 def test_vim_as_transcribed(name: str) -> None:
     """On 3 × 5 patches: the middle is in a line, and no middle of the sequence with the token."""
-    model = scanlang.Backbone(program("backbones.vim"), name, **SMALL_VIM)
+    model = scanlang.Backbone(program("backbones.vim"), name, **SMALL_VIM).double()
     weights = weights_for(model, "vim")
-    images = golden_rules.image((2, 3, 48, 80))
+    images = golden_rules.image((2, 3, 48, 80)).double()
     with torch.no_grad():
         right = plain_vim(weights, images, **READ.get(name, {}))
-        assert torch.allclose(loaded(model, weights)(images), right, rtol=1e-4, atol=1e-4)
+        assert torch.allclose(loaded(model, weights)(images), right, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.long
