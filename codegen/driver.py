@@ -40,6 +40,9 @@ SIZES = {1: (3136,), 2: (56, 56), 3: (16, 14, 14), 4: (4, 8, 14, 14)}
 CHANNELS = 96
 """What is compiled for when nothing is said: the first stage of VMamba-T at 224 × 224, about as many cells with other axes."""
 
+BATCH = 128
+"""Images that a schedule is shown for, as many as training has: of few images a direction is cut up further."""
+
 ITEM_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 OF_PROGRAM = frozenset(("syntax", "checked", "maps"))
 """What is made of a whole program, whichever scan is chosen, or if there is none."""
@@ -217,7 +220,7 @@ class Job:
         dtypes += tuple((parameter.name, self.computing) for parameter in self.kernels.parameters)
         dtypes += tuple((n, self.dtype) for n in self.graph.merge_inputs if n not in dict(dtypes))
         shape, traversal = Shape(self.size, self.channels, dtypes, self.computing), self.graph.traversal
-        return layout_of(self.kernels, traversal, choose_gpu_schedule(self.kernels, traversal, shape, 1), shape)
+        return layout_of(self.kernels, traversal, choose_gpu_schedule(self.kernels, traversal, shape, BATCH), shape)
 
     def type_of(self, stream: Stream) -> str:
         """What the operator makes along time has types of its own."""
@@ -239,16 +242,12 @@ class Job:
 
     @cached_property
     def machine_code(self) -> tuple[KernelCode, ...]:
-        from triton.runtime.errors import PTXASError
+        from scanlang.codegen.gpu.machine_code import assembler_knows, compile_module
 
-        from scanlang.codegen.gpu.machine_code import compile_module
-
-        try:
-            return compile_module(self.layout, int(self.target.removeprefix("sm_")), self.triton_text)
-        except PTXASError as error:
-            if "gpu-name" not in str(error):
-                raise
-            raise UnknownArchitecture(f"Triton {version('triton')} does not know it") from error
+        capability = int(self.target.removeprefix("sm_"))
+        if not assembler_knows(capability):
+            raise UnknownArchitecture(f"Triton {version('triton')} does not know it")
+        return compile_module(self.layout, capability, self.triton_text)
 
     def emit(self, what: str) -> dict[str, str | bytes]:
         """The files of one stage, by name; those of the pass before among them."""
@@ -307,7 +306,7 @@ class Job:
             channels=self.channels,
             dtype=self.dtype,
             versions=self.versions(),
-            directions=direction_accounts(kernels, self.graph.traversal, self.size, self.target, proofs),
+            directions=direction_accounts(kernels, self.graph.traversal, self.size, self.target, self.schedule, proofs),
             tokens=dict(visits.tokens),
             pads=visits.pads,
             conv=conv_account(self.checked, self.graph),

@@ -109,7 +109,8 @@ class Advance:
 @dataclass(frozen=True)
 class ForwardKernel:
     """One direction's scan. `states` start at `starts` (or where the caller says); a step reads them by name, computes `body`,
-    advances, gives `output`."""
+    advances, gives `output`. Where every state is its own old value times a decay, and something that no state decides,
+    `decays` are these."""
 
     parameters: tuple[Access, ...]
     prologue: tuple[Let, ...]
@@ -119,6 +120,7 @@ class ForwardKernel:
     advances: tuple[Advance, ...]
     output: Atom
     starts: tuple[float, ...] = ()
+    decays: tuple[Atom, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ class BackwardKernel:
     parameter_gradients: tuple[ParameterGradient, ...]
     carried: tuple[int, ...] = ()
     again: int = 0
+    carry_starts: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,18 @@ from scanlang.graph.adjoint import adjoint
 from scanlang.graph.matrix_form import matrix_form
 from scanlang.graph.products import stream_of, take_products
 from scanlang.graph.scan_graph import ScanGraph
-from scanlang.graph.step import AdjointStep, Assign, Operand, Step, Update, carry_of, gradient_of, operations, total_of
+from scanlang.graph.step import (
+    AdjointStep,
+    Assign,
+    Operand,
+    Step,
+    Update,
+    carry_of,
+    gradient_of,
+    is_diagonal,
+    operations,
+    total_of,
+)
 from scanlang.graph.values import Apply, Constant, Previous
 from scanlang.limits import LIMITS
 
@@ -171,10 +182,21 @@ def _lower_forward(graph: ScanGraph, step: Step, sizes: Mapping[str, int]) -> Fo
     frame = _frame(graph, step, sizes)
     block = Block(frame.prologue)
     advances = _run_step(step, _extents(step, sizes), frame.names, block)
+    decays = _decays(step, _extents(step, sizes), frame.names, block) if is_diagonal(step) else ()
     output = frame.names.atoms[step.readout, ()]
     body = _needed(block.lets, [output, *(a.value for a in advances)])
     return ForwardKernel(
-        frame.parameters, tuple(frame.prologue.lets), frame.states, frame.reads, body, advances, output, frame.starts
+        frame.parameters, tuple(frame.prologue.lets), frame.states, frame.reads, body, advances, output, frame.starts, decays
+    )
+
+
+def _decays(step: Step, extents: Mapping[str, int], names: Names, block: Block) -> tuple[Atom, ...]:
+    """The decay of every element of every state: what the step has computed already."""
+    unroller = Unroller(extents, names, block)
+    return tuple(
+        unroller.atom(update.decay, dict(zip(update.indices, element, strict=True)))
+        for update in step.states
+        for element in itertools.product(*map(range, unroller.extents(update.indices)))
     )
 
 

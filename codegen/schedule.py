@@ -21,6 +21,12 @@ class Schedule:
                 programs, which would wait for them
     products    `inside`: a step makes the products of parameters and inputs that it needs; `before`: matrix products make them
                 of all rows at once (GPU), for many terms
+    segments    parts of every direction that run side by side, twice: once for what each makes of the state, then from the
+                states that they begin with (GPU, `sequential`): for few programs and long directions
+    abreast     chunks that a program takes at once, a warp each: all sum up what they make of the state, and when they know
+                with which one they begin, they give outputs (GPU, `sequential`): more warps for few programs
+    fetch       while chunks are computed, lines of the next ones are brought to the cache beside the processor (GPU,
+                `sequential`)
     """
 
     addressing: Literal["nest", "table"]
@@ -32,3 +38,6 @@ class Schedule:
     kind: Literal["sequential", "chunked"] = "sequential"
     ahead: bool = False
     products: Literal["inside", "before"] = "inside"
+    segments: int = 1
+    abreast: int = 1
+    fetch: bool = False

@@ -19,7 +19,12 @@ GAIN = 0.97
 REPEATS, LAST_REPEATS = 10, 40
 """Of a measurement, and of the one that decides at the end."""
 
-TOGETHER = (("chunk", "backward_chunk"), ("addressing", "chunk"), ("lanes", "warps"))
+TOGETHER = (
+    ("chunk", "backward_chunk"),
+    ("addressing", "chunk"),
+    ("lanes", "warps", "abreast", "fetch", "ahead"),
+    ("warps", "abreast", "segments"),
+)
 """Fields that change together; every other field changes by itself."""
 
 ONCE = ("kind",)

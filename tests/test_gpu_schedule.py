@@ -12,7 +12,9 @@ from triton_checks import cross
 import scanlang
 from scanlang.codegen.gpu.addressing import addressing
 from scanlang.codegen.gpu.choose_gpu_schedule import PROGRAMS, choose_gpu_schedule, registers, sequential_schedule
+from scanlang.codegen.gpu.legal_schedules import legal_schedules
 from scanlang.codegen.gpu.triton_layout import Layout, Shape, argument_name
+from scanlang.codegen.gpu.triton_layout import layout_of as of_schedule
 from scanlang.codegen.kernel import TIME, ScanKernels
 from scanlang.codegen.lower_to_kernels import lower_to_kernels
 from scanlang.codegen.schedule import Schedule
@@ -178,7 +180,7 @@ def test_states_at_the_ends_are_arguments_where_they_are_asked_for() -> None:
 @pytest.mark.parametrize("state, chunks", [(4, (8, 4)), (16, (8, 2)), (32, (8, 1)), (128, (8, 1))])
 def test_many_states_leave_room_for_few_steps(state: int, chunks: tuple[int, int]) -> None:
     kernels, traversal = of_heads(32, state)
-    schedule = sequential_schedule(kernels, traversal, Shape((8, 16), 64, ()), 1)
+    schedule = sequential_schedule(kernels, traversal, Shape((8, 16), 64, ()), 128)
     assert (schedule.chunk, schedule.backward_chunk) == chunks
     assert registers(kernels.backward, 1) < registers(kernels.backward, 2) < registers(kernels.backward, 4)
 
@@ -186,7 +188,7 @@ def test_many_states_leave_room_for_few_steps(state: int, chunks: tuple[int, int
 @pytest.mark.parametrize(("state", "chunks"), [(16, (8, 2)), (24, (4, 1)), (32, (4, 1)), (64, (1, 1))])
 def test_many_decays_leave_room_for_few_loads(state: int, chunks: tuple[int, int]) -> None:
     kernels, traversal = cross(state=state, rank=6)
-    schedule = sequential_schedule(kernels, traversal, Shape((8, 16), 64, ()), 1)
+    schedule = sequential_schedule(kernels, traversal, Shape((8, 16), 64, ()), 128)
     assert (schedule.chunk, schedule.backward_chunk) == chunks
 
 
@@ -198,6 +200,21 @@ def test_names_of_arguments_never_meet() -> None:
 def test_chunks_do_not_depend_on_the_batch() -> None:
     op = operator("cross")
     kernels = lower_to_kernels(op.graph, {"state": 1, "rank": 6})
-    few, many = (choose_gpu_schedule(kernels, op.graph.traversal, Shape((14, 14), 96, ()), batch) for batch in (1, 10**6))
-    assert few == replace(many, merge="partials")
+    few, some, many = (choose_gpu_schedule(kernels, op.graph.traversal, Shape((14, 14), 96, ()), b) for b in (1, 128, 10**6))
+    assert few.abreast > some.abreast > many.abreast == 1
+    assert replace(few, abreast=1, warps=1, merge="turns") == replace(some, abreast=1, warps=1, merge="turns") == many
+    assert few.merge == some.merge == "partials"
     assert many.merge == "turns"
+
+
+@pytest.mark.parametrize("batch", [1, 4, 16, 128, 1024])
+@pytest.mark.parametrize("rank", [6, 48])
+@pytest.mark.parametrize("state", [1, 16])
+@pytest.mark.parametrize("grid", [(56, 56), (7, 7), (1, 6085)], ids=lambda g: f"{g[0]}x{g[1]}")
+def test_what_the_rule_chooses_can_be_laid_out(grid: tuple[int, int], state: int, rank: int, batch: int) -> None:
+    kernels, traversal = cross(state=state, rank=rank)
+    shape = Shape(grid, 384, tuple((o.name, "bfloat16") for o in (*kernels.streams, *kernels.parameters)))
+    schedule = sequential_schedule(kernels, traversal, shape, batch)
+    layout = of_schedule(kernels, traversal, schedule, shape)
+    assert set(layout.walking) >= {"forward", "backward"}
+    assert schedule in legal_schedules(kernels, traversal, shape)

@@ -16,6 +16,7 @@ import warnings
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,13 +55,15 @@ MODULES = {
 }
 SCHEDULED: dict[str, tuple[str, dict[str, object]]] = {
     "inputs loaded ahead": ("cross-N1-C96-56x56-bf16-sm90", {"ahead": True}),
+    "cut into segments": ("cross-N16-C96-56x56-bf16-sm90", {"chunk": 4, "segments": 16}),
     "products of rank 12 before": (
         "cross-N1-r12-C192-28x28-bf16-sm90",
         {"products": "before", "chunk": 4, "backward_chunk": 4},
     ),
-    "products of rank 48 before": ("cross-N1-r48-C768-7x7-bf16-sm90", {"products": "before", "chunk": 7, "backward_chunk": 7}),
+    "two channels a lane": ("cross-N1-r12-C192-28x28-bf16-sm90", {"lanes": 64}),
 }
 """Other schedules of these modules."""
+ALONE: dict[str, Any] = {"abreast": 1, "warps": 1, "fetch": False}
 ASKED = {
     "tokens, convolution": "conv-tokens",
     "rows visited twice": "twice",
@@ -88,7 +91,7 @@ def layout_of(name: str) -> tuple[Layout, int]:
     if name in SCHEDULED:
         plain, changes = SCHEDULED[name]
         made, capability = layout_of(plain)
-        schedule = replace(made.schedule, **changes)  # type: ignore[arg-type]
+        schedule = replace(made.schedule, **{**ALONE, **changes})  # type: ignore[arg-type]
         return of_schedule(made.kernels, made.traversal, schedule, made.shape), capability
     if name in ASKED:
         return small_job(ASKED[name]).layout, 90
@@ -101,7 +104,7 @@ def layout_of(name: str) -> tuple[Layout, int]:
     types = [(stream.name, dtype) for stream in kernels.streams]
     types += [(parameter.name, "float32") for parameter in kernels.parameters]
     shape = Shape((side, side), channels, tuple(types))
-    return Layout(kernels, traversal, choose_gpu_schedule(kernels, traversal, shape, 1), shape), capability
+    return of_schedule(kernels, traversal, choose_gpu_schedule(kernels, traversal, shape, 128), shape), capability
 
 
 def small_job(name: str) -> Job:
@@ -202,11 +205,12 @@ def test_pointwise_kernels_read_words_and_exchange_nothing() -> None:
 
 
 def test_products_made_before_leave_few_instructions() -> None:
-    """A step of rank 48 is then as long as one of rank 1, and its backward a fifth of what it was."""
-    before, inside = (compiled(name) for name in ("products of rank 48 before", "cross-N1-r48-C768-7x7-bf16-sm90"))
-    forward, backward = before[0].report, before[1].report
-    assert forward.instructions_per_step < inside[0].report.instructions_per_step / 3
-    assert backward.instructions_per_step < inside[1].report.instructions_per_step / 5
+    """The rule has them made before for rank 48: a step inside has 160, and 545 backward."""
+    layout, _ = layout_of("cross-N1-r48-C768-7x7-bf16-sm90")
+    assert layout.schedule.products == "before"
+    forward, backward = (code.report for code in compiled("cross-N1-r48-C768-7x7-bf16-sm90")[:2])
+    assert forward.instructions_per_step < 60
+    assert backward.instructions_per_step < 110
 
 
 def test_a_table_costs_some_instructions_more() -> None:
@@ -279,19 +283,25 @@ def test_the_text_says_where_it_comes_from() -> None:
 
 def test_nests_walk_without_tables_and_divisions() -> None:
     layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
-    text = emitted(layout)
+    text = emitted(replace(layout, schedule=replace(layout.schedule, **ALONE)))
     assert "table" not in text.split("import triton", 1)[1]
     assert "for i0 in range(56):" in text
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({}, "warps 1"), ({"ahead": True}, "inputs loaded ahead"), ({"products": "before"}, "warps 1, products made before")],
-    ids=["rule", "ahead", "before"],
+    [
+        ({}, "warps 1"),
+        ({"ahead": True}, "inputs loaded ahead"),
+        ({"products": "before"}, "warps 1, products made before"),
+        ({"segments": 4, "fetch": True}, "warps 1, 4 segments, lines fetched"),
+        ({"abreast": 2, "warps": 2}, "warps 2, 2 chunks abreast"),
+    ],
+    ids=["alone", "ahead", "before", "segments", "abreast"],
 )
 def test_the_head_says_the_whole_schedule(changes: dict[str, object], said: str) -> None:
     layout, _ = layout_of("cross-N1-C96-56x56-bf16-sm90")
-    schedule = replace(layout.schedule, **changes)  # type: ignore[arg-type]
+    schedule = replace(layout.schedule, **{**ALONE, **changes})
     text = emitted(of_schedule(layout.kernels, layout.traversal, schedule, layout.shape))
     (line,) = re.findall("^schedule.*$", text, re.MULTILINE)
     assert line.endswith(said)

@@ -606,7 +606,7 @@ def test_a_scan_is_tuned(tmp_path: Path, pretended_gpu: dict[str, Any]) -> None:
     first, *others = made.output.splitlines()
     assert first == "cross, 4x8, 64 channels, batch 2, bfloat16"
     assert "  1.700 ms, 15% less than before (2.000 ms)" in others
-    assert "  lanes 32 → 64" in others
+    assert "  lanes 32 → 64, warps 4 → 1, abreast 4 → 1, fetch True → False" in others
     assert others[-1] == f"stored in {path}, which SCANLANG_TUNED={path} has scans use"
     (entry,) = read_entries(path)[0]
     assert entry.schedule.lanes == 64

@@ -57,7 +57,8 @@ def entry_for(schedule: Schedule, batch: int = 128, here: Machine = HERE, **shap
 
 def of_steps(backward_chunk: int, **fields: Any) -> Schedule:
     """A legal schedule that the rule does not choose."""
-    return replace(rule_for(), lanes=64, chunk=8, backward_chunk=backward_chunk, **fields)
+    one = replace(rule_for(), lanes=64, warps=1, abreast=1, fetch=False)
+    return replace(one, chunk=8, backward_chunk=backward_chunk, **fields)
 
 
 @pytest.fixture

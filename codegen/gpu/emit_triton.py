@@ -8,12 +8,12 @@ It does not choose anything: chunk, lanes, addressing and merge are the schedule
 from __future__ import annotations
 
 from scanlang.codegen.gpu.chunked_programs import write_chunked
-from scanlang.codegen.gpu.triton_chunks import backward_chunk, forward_chunk
+from scanlang.codegen.gpu.triton_chunks import ChunkFunction, backward_chunk, forward_chunk
 from scanlang.codegen.gpu.triton_helpers import helper_texts
-from scanlang.codegen.gpu.triton_layout import CELL_BLOCK, Entry, Layout, Shape, argument_name
+from scanlang.codegen.gpu.triton_layout import BYTES, CELL_BLOCK, Entry, Layout, Shape, argument_name
 from scanlang.codegen.gpu.triton_programs import Program
 from scanlang.codegen.gpu.triton_text import Writer, argument_texts, expression, number, origin_text
-from scanlang.codegen.kernel import CellKernel, ScanKernels, Stream
+from scanlang.codegen.kernel import BackwardKernel, CellKernel, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
 from scanlang.graph.step import gradient_of
 from scanlang.maps.traversal import Traversal
@@ -29,7 +29,8 @@ def emit_triton(kernels: ScanKernels, traversal: Traversal, schedule: Schedule, 
         _write_entry(body, layout, entry)
     head = Writer()
     _write_head(head, layout)
-    for helper in helper_texts(body.text, shape.compute):
+    rough = all(BYTES[shape.dtype(stream.name)] == 2 for stream in kernels.streams)
+    for helper in helper_texts(body.text, shape.compute, rough, schedule.abreast):
         head.lines += [*helper.splitlines(), "", ""]
     return "\n".join([*head.lines, body.text])
 
@@ -46,6 +47,9 @@ def _write_head(writer: Writer, layout: Layout) -> None:
     ]  # fmt: skip
     said += ["inputs loaded ahead"] * schedule.ahead
     said += ["products made before"] * (schedule.products == "before")
+    said += [f"{schedule.segments} segments"] * (schedule.segments > 1)
+    said += ["lines fetched"] * schedule.fetch
+    said += [f"{schedule.abreast} chunks abreast"] * (schedule.abreast > 1)
     writer.line(f"schedule    {', '.join(said)}")
     cells = " x ".join(map(str, shape.grid)) + " cells"
     rows = f" in {layout.rows} rows" if layout.rows != shape.cells else ""
@@ -62,6 +66,8 @@ def _write_head(writer: Writer, layout: Layout) -> None:
     constants = {
         "R": layout.rows, "C": shape.channels, "K": layout.directions, "LANES": schedule.lanes, "BLOCKS": layout.blocks,
     }  # fmt: skip
+    if schedule.abreast > 1:
+        constants["ABREAST"] = schedule.abreast
     for name, value in constants.items():
         writer.line(f"{name} = tl.constexpr({value})")
     writer.line()
@@ -79,13 +85,18 @@ def _write_entry(writer: Writer, layout: Layout, entry: Entry) -> None:
 
 def program(layout: Layout, entry: Entry) -> Program:
     """The walking kernel behind an entry."""
-    make = forward_chunk if entry.name == "forward" else backward_chunk
-    kernel = layout.kernels.forward if entry.name == "forward" else layout.kernels.backward
-    steps = layout.schedule.chunk if entry.name == "forward" else layout.schedule.backward_chunk
+    kernel = layout.walking[entry.name]
+    steps = layout.schedule.backward_chunk if isinstance(kernel, BackwardKernel) else layout.schedule.chunk
+
+    def make(name: str, count: int) -> ChunkFunction:
+        if isinstance(kernel, BackwardKernel):
+            return backward_chunk(layout, kernel, name, count)
+        return forward_chunk(layout, kernel, name, count)
+
     table = layout.schedule.addressing == "table"
     lefts = sorted({length % steps for length in layout.lengths} - {0}) if table else []
-    rests = {left: make(layout, f"{entry.name}_rest_{left}", left) for left in lefts}
-    return Program(layout, entry, kernel, make(layout, f"{entry.name}_chunk", steps), rests)
+    rests = {left: make(f"{entry.name}_rest_{left}", left) for left in lefts}
+    return Program(layout, entry, kernel, make(f"{entry.name}_chunk", steps), rests)
 
 
 def _write_program(writer: Writer, made: Program) -> None:

@@ -13,7 +13,7 @@ from itertools import product
 from typing import Literal
 
 from scanlang.codegen.gpu.choose_chunked import CHUNK, FEWEST_CHANNELS, chunked_schedule, why_sequential
-from scanlang.codegen.gpu.choose_gpu_schedule import LANES, REGISTERS, registers
+from scanlang.codegen.gpu.choose_gpu_schedule import LANES, REGISTERS, SEGMENTS, registers, why_whole
 from scanlang.codegen.gpu.triton_layout import Layout, Shape, Walk, walk_of
 from scanlang.codegen.kernel import ScanKernels
 from scanlang.codegen.schedule import Schedule
@@ -26,6 +26,8 @@ MOST_STEPS, MOST_SAVED_STEPS = 16, 8
 
 PROGRAMS = ((LANES, 1), (2 * LANES, 1), (2 * LANES, 2))
 """(lanes, warps) of a program that goes step by step."""
+
+ABREAST = (2, 4, 8)
 
 SPILLED = 2
 """So many times the registers that there are may be held at once: what spills a little can still be fastest."""
@@ -56,15 +58,24 @@ def _sequential(kernels: ScanKernels, traversal: Traversal, shape: Shape, merges
     programs = [(lanes, warps) for lanes, warps in PROGRAMS if lanes < 2 * widest or lanes == LANES]
     run, flat = _common_run(kernels, traversal, shape)
     steps = {"nest": tuple(_chunks(run)), "table": tuple(_chunks(None))}
+    whole = {addressing: why_whole(kernels, traversal, shape.grid, addressing) for addressing in steps}
+    cuts = {addressing: (1,) if why is not None else (1, *SEGMENTS) for addressing, why in whole.items()}
     backwards = {"inside": kernels.backward}
     if kernels.factored is not None:
         backwards["before"] = kernels.factored.kernels.backward
     for products, addressing, merge, (lanes, warps), ahead in product(backwards, steps, merges, programs, (False, True)):
         for chunk, backward_chunk in steps[addressing] if flat or addressing == "table" or not ahead else ():
             held = registers(backwards[products], backward_chunk) * lanes // (LANES * warps)
-            if held <= SPILLED * REGISTERS or (backward_chunk == 1 and lanes == LANES * warps):
-                plain = Schedule(addressing, merge, lanes, chunk, backward_chunk, warps)  # type: ignore[arg-type]
-                yield replace(plain, ahead=ahead, products=products)  # type: ignore[arg-type]
+            if held > SPILLED * REGISTERS and (backward_chunk > 1 or lanes > LANES * warps):
+                continue
+            plain = Schedule(addressing, merge, lanes, chunk, backward_chunk, warps, products=products)  # type: ignore[arg-type]
+            one = (lanes, warps) == PROGRAMS[0]
+            fetches = (False, True) if one and kernels.split is None and (flat or addressing == "table") else (False,)
+            for fetch in fetches:
+                for segments in cuts[addressing] if merge == "partials" else (1,):
+                    yield replace(plain, ahead=ahead, segments=segments, fetch=fetch)
+                for count in ABREAST if one and whole[addressing] is None and not ahead else ():
+                    yield replace(plain, abreast=count, warps=count, fetch=fetch)
 
 
 def _common_run(kernels: ScanKernels, traversal: Traversal, shape: Shape) -> tuple[int, bool]:

@@ -62,6 +62,18 @@ def compile_module(layout: Layout, capability: int, text: str | None = None) -> 
     return tuple(compile_kernel(module, layout, entry, capability) for entry in layout.entries)
 
 
+def assembler_knows(capability: int) -> bool:
+    """Whether there is an `sm_<capability>`; LLVM, which is asked first, ends the process where there is none."""
+    from triton.backends.nvidia.compiler import get_ptxas
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "nothing.ptx"
+        path.write_text(".version 7.0\n.target sm_50\n.address_size 64\n")
+        name = f"--gpu-name=sm_{capability}" + "a" * (capability >= 90)
+        command = [get_ptxas(capability).path, name, str(path), "-o", os.devnull]
+        return "gpu-name" not in subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
 def compile_kernel(module: ModuleType, layout: Layout, entry: Entry, capability: int, save: bool = True) -> KernelCode:
     """One kernel, its pointers aligned to 16 bytes as `run_triton` gives them."""
     import triton
@@ -88,10 +100,12 @@ def _examine(compiled: Any, layout: Layout, entry: Entry, capability: int) -> Ke
     ptx, cubin = compiled.asm["ptx"], compiled.asm["cubin"]
     registers, spills = _assembler_report(ptx, capability)
     sass = disassemble(cubin, capability)
-    steps = {"forward": layout.schedule.chunk, "backward": layout.schedule.backward_chunk}.get(entry.name, 0)
+    steps = {"forward": layout.schedule.chunk, "backward": layout.schedule.backward_chunk}.get(entry.name.split("_")[0], 0)
+    steps = steps if entry.walks else 0
     loop = smallest_walk_loop(sass) if steps else []
+    warps = entry.warps // layout.schedule.abreast  # for all channels of a step
     specials = sum(instruction.startswith(SPECIAL_FUNCTIONS) for instruction in loop)
-    per_step, specials_per_step = (len(loop) * entry.warps / steps, specials * entry.warps / steps) if steps else (0.0, 0.0)
+    per_step, specials_per_step = (len(loop) * warps / steps, specials * warps / steps) if steps else (0.0, 0.0)
     report = KernelReport(
         entry.name,
         registers,

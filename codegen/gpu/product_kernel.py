@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -13,8 +11,8 @@ LARGEST = tl.constexpr(65504.0)
 
 @triton.jit  # type: ignore[untyped-decorator]
 def multiply_rows(
-    stream: Any, parameter: Any, output: Any, rows: Any, K: tl.constexpr, C: tl.constexpr, WIDTH: tl.constexpr,
-    PADDED: tl.constexpr, SHARED: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,
+    stream: tl.tensor, parameter: tl.tensor, output: tl.tensor, rows: tl.tensor, K: tl.constexpr, C: tl.constexpr,
+    WIDTH: tl.constexpr, PADDED: tl.constexpr, SHARED: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,
 ) -> None:  # fmt: skip
     """`output[row, k, c] = sum(n: stream[row, k, n] * parameter[k, c, n])`, of a 16-bit stream and a float32 parameter."""
     i_k = tl.program_id(1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import torch
@@ -19,7 +19,9 @@ from scanlang.codegen.executable import Saved
 from scanlang.codegen.gpu.build_triton import build_triton
 from scanlang.codegen.gpu.choose_gpu_schedule import sequential_schedule
 from scanlang.codegen.gpu.emit_triton import emit_triton
+from scanlang.codegen.gpu.join_segments import join_segments
 from scanlang.codegen.gpu.products import multiply, multiply_backward
+from scanlang.codegen.gpu.sums import sum_of_parts
 from scanlang.codegen.gpu.triton_compile import without_coalescing
 from scanlang.codegen.gpu.triton_layout import CELL_BLOCK, CELL_WARPS, Layout, Shape, argument_name, layout_of, offsets
 from scanlang.codegen.kernel import Factored, Parameter, ScanKernels, Stream
@@ -89,6 +91,8 @@ class TritonScan:
         if (known := self._chosen.get((shape, batch, device))) is not None:
             return known
         schedule = self.choose(self.kernels, self.traversal, shape, batch)
+        if device.type != "cuda":  # the interpreter has no caches, and knows no machine instruction
+            schedule = replace(schedule, fetch=False)
         key = (shape, schedule, device)
         with self._lock:
             if key not in self._built:
@@ -182,7 +186,11 @@ class _Call:
     def forward(self, save: bool) -> tuple[Tensor, Saved]:
         layout = self.layout
         states = self.states(layout.chunks if save else 0)
-        given = {**self.common(), "states": states, **self.ends, "SAVE": save}
+        ends = self.ends
+        if layout.schedule.segments > 1:
+            starts = layout.kernels.forward.starts or (0.0,) * layout.states
+            ends = {"entry": self.segment_ends("forward", {}, ends.get("entry"), starts, ends.get("final"))}
+        given = {**self.common(), "states": states, **ends, "SAVE": save}
         partials = self.empty(0)
         if layout.partial_outputs:
             partials, output = self.like(copies=layout.directions), self.like(self.output_type, pointwise=True)
@@ -206,6 +214,21 @@ class _Call:
                 states[:, k, ..., channels:].zero_()
         return states
 
+    def segment_ends(
+        self, name: str, read: Mapping[str, object], first: Tensor | None, starts: Sequence[float], last: Tensor | None
+    ) -> Tensor:
+        """What comes to every segment, `(B, K, segments, states, C)`, in the order in which the kernel takes them; `first` is
+        what comes to the first of them, `last` gets what comes behind the last."""
+        layout = self.layout
+        shape = (self.batch, layout.directions, layout.schedule.segments, layout.states, layout.widest)
+        made = self.empty(*shape[:3], 2 * layout.states, layout.widest)
+        self.walk(f"{name}_segments", {**self.common(), **read, ("final" if name == "forward" else "entry"): made})
+        if first is None:
+            first = self.empty(self.batch, layout.directions, layout.states, layout.widest)
+            for number, start in enumerate(starts):  # not copied from the host: a CUDA graph may be recording
+                first[:, :, number] = start
+        return join_segments(made, first, last)
+
     def output_buffer(self) -> Tensor:
         dtype = getattr(torch, self.layout.output_type)
         if not self.kernels.stacked:
@@ -217,7 +240,11 @@ class _Call:
         cotangent = gradient.to(self.output_type)
         if self.kernels.merge_adjoint is not None:
             cotangent = self.merge_backward(cotangent, saved, found)
-        given = {**self.common(), "cotangent": cotangent, "states": saved.states, **self.ends}
+        ends, read = self.ends, {"cotangent": cotangent, "states": saved.states}
+        if layout.schedule.segments > 1:
+            zeros = (0.0,) * layout.states
+            ends = {"final": self.segment_ends("backward", read, ends.get("final"), zeros, ends.get("entry"))}
+        given = {**self.common(), **read, **ends}
         targets = {s.name: self.gradient_buffer(s) for s in (*layout.lane_streams, *layout.spread_streams)}
         given |= {argument_name("g", name): target for name, target in targets.items()}
         if layout.mode == "turns":
@@ -227,9 +254,11 @@ class _Call:
         parts = {p.name: self.parameter_buffer(p) for p in self.kernels.parameters}
         self.walk("backward", {**given, **{argument_name("g", name): part for name, part in parts.items()}})
         for stream in layout.lane_streams:
-            whole = stream.per_direction or layout.mode != "partials"
-            made = targets[stream.name] if whole else targets[stream.name].sum(0)
-            found[stream.name] = found[stream.name] + made if stream.name in found else made
+            made, more = targets[stream.name], found.get(stream.name)
+            if layout.mode == "partials" and not stream.per_direction:
+                dtype = self.arrays[stream.name].dtype if more is None else self.compute  # rounded once, when all is added
+                made = sum_of_parts(made, dtype)
+            found[stream.name] = made if more is None else more + made
         found |= {s.name: _over_units(targets[s.name], s.every) for s in layout.spread_streams}
         found |= self.added_up(sums["sums"]) if "sums" in sums else {}
         if "timed" in sums:
@@ -248,7 +277,7 @@ class _Call:
         """Gradients from their parts by block of channels: over all blocks, or over those of a unit."""
         layout = self.layout
         if all(stream.uniform for stream in layout.scalar_streams):
-            return _side_by_side(sums[0] if layout.blocks == 1 else sums.sum(0), layout.scalar_streams)
+            return _side_by_side(sum_of_parts(sums, self.compute), layout.scalar_streams)
         found = {}
         for stream in layout.scalar_streams:
             parts = _side_by_side(sums, layout.scalar_streams)[stream.name]
@@ -303,7 +332,7 @@ class _Call:
         layout, width = self.layout, parameter.width
         if self.kernels.split is not None and not parameter.shared:
             return self.empty(self.batch, self.channels, width)
-        return self.empty(self.batch, layout.directions, layout.widest, width)
+        return self.empty(self.batch * layout.schedule.segments, layout.directions, layout.widest, width)
 
     def common(self) -> dict[str, object]:
         names = [*(s.name for s in self.kernels.streams), *(p.name for p in self.kernels.parameters)]
@@ -316,7 +345,7 @@ class _Call:
     def walk(self, name: str, arguments: dict[str, object]) -> None:
         """Launch a kernel that walks, over the whole batch."""
         layout = self.layout
-        per_image = layout.blocks * (1 if layout.mode == "turns" else layout.directions)
+        per_image = layout.blocks * (1 if layout.mode == "turns" else layout.directions * layout.schedule.segments)
         most = max(1, MOST_PROGRAMS // per_image)
         for first in range(0, self.batch, most):
             images = min(most, self.batch - first)
@@ -331,6 +360,6 @@ class _Call:
         if programs == 0:
             return
         on_device = torch.cuda.device(self.device) if self.device.type == "cuda" else contextlib.nullcontext()
-        step_by_step = name in ("forward", "backward") and self.layout.schedule.kind == "sequential"
+        step_by_step = name.startswith(("forward", "backward")) and self.layout.schedule.kind == "sequential"
         with on_device, without_coalescing() if step_by_step else contextlib.nullcontext():
             getattr(self.built.module, name)[(programs,)](**arguments, num_warps=warps, enable_fp_fusion=True)

@@ -25,6 +25,7 @@ from scanlang.codegen.gpu.triton_text import (
     origin_text,
 )
 from scanlang.codegen.kernel import OWN, TIME, Access, Accumulate, Atom, BackwardKernel, ForwardKernel, Let, Stream
+from scanlang.codegen.segments import backward_summary, forward_summary
 
 CONSTANTS = ("STRIDE", "TURN", "SAVE")
 PLACES = ("table", "table_next", "table_after", "o_cell", "o_next", "i_step", "i_next", "states_next")
@@ -93,7 +94,8 @@ class Chunk:
 
     `added` is what its steps have added so far to each array that they add to. With `opening`, which makes what the first
     chunk begins with, inputs are loaded a chunk ahead: `ahead` loads them, `converted` makes values of them behind the work,
-    and `coming` pairs a chunk's values with those of the next. The rows of a table are loaded two chunks ahead.
+    and `coming` pairs a chunk's values with those of the next. The rows of a table are loaded two chunks ahead. While chunks
+    abreast are summed up, what depends on the state has names `apart`: `s3_h` for `b3_h`.
     """
 
     layout: Layout
@@ -109,6 +111,8 @@ class Chunk:
     stores: list[Statement] = field(default_factory=list)
     opening: Chunk | None = None
     coming: dict[str, str] = field(default_factory=dict)
+    apart: frozenset[str] = frozenset()
+    made: set[str] = field(default_factory=set)
     ahead: list[Statement] = field(default_factory=list)
     converted: list[Statement] = field(default_factory=list)
 
@@ -122,6 +126,11 @@ class Chunk:
     @property
     def compute(self) -> str:
         return self.layout.shape.compute
+
+    @property
+    def ragged(self) -> bool:
+        """Some of the chunks abreast may have been taken before, or by another one; those that count have `m_taken`."""
+        return self.layout.ragged(self.whole)
 
     @property
     def table(self) -> bool:
@@ -201,10 +210,10 @@ class Chunk:
         address = self.address(pointer, step, row, extra, route, ahead=True)
         self.ahead.append(self._loading(f"next_{raw}", address, lanes, "", other))
 
-    def convert(self, target: str, raw: str, head: str, tail: str) -> None:
-        """`target`, a step's value, is `head raw tail` of what was loaded for it."""
+    def convert(self, target: str, raw: str, head: str, tail: str, *mask: str) -> None:
+        """`target`, a step's value, is `head raw tail` of what was loaded for it; `mask` is read there, too."""
         if self.opening is None:
-            self.work.append(Statement(target, f"{head}{raw}{tail}", frozenset((raw,))))
+            self.work.append(Statement(target, f"{head}{raw}{tail}", frozenset((raw, *mask))))
             return
         self.opening.convert(target, raw, head, tail)
         self.coming[target], raw = f"next_{target}", f"next_{raw}"
@@ -252,9 +261,16 @@ class Chunk:
         """The name of an atom at a step; None for a number."""
         if not isinstance(atom, str):
             return None
-        return step_name(atom, step) if atom in self.local else atom
+        return self.named(atom, step) if atom in self.local or atom in self.apart else atom
+
+    def named(self, name: str, step: int) -> str:
+        """`step` is -1 behind the first step on the way back."""
+        return f"{'s' if name in self.apart else 'b'}{step if step >= 0 else ''}_{name.removeprefix('b_')}"
 
     def let(self, let: Let, step: int) -> None:
+        if self.named(let.name, step) in self.made:
+            return
+        self.made.add(self.named(let.name, step))
         if let.name in self.terms.exponents and self.compute == "float32":
             self._exponential(let, step)
             return
@@ -262,7 +278,7 @@ class Chunk:
         names = [self.resolve(argument, step) for argument in let.arguments]
         text = expression(let, argument_texts(let, names, self.compute), self.compute)
         reads = frozenset(name for name in names if name)
-        self.work.append(Statement(step_name(let.name, step), text, reads, origin_text(let.origin)))
+        self.work.append(Statement(self.named(let.name, step), text, reads, origin_text(let.origin)))
 
     def _exponential(self, let: Let, step: int) -> None:
         """The exponential of a product, one of whose factors is turned into a power of two once for several."""
@@ -280,6 +296,27 @@ class Chunk:
         text, reads = self.lanes(atom, step)
         self.work.append(Statement(target, text, reads))
 
+    def full(self, value: float) -> str:
+        return f"tl.full({self.layout.block}, {number(value)}, tl.{self.compute})"
+
+    def join(self, made: Sequence[str], begin: Sequence[tuple[str, int]]) -> list[tuple[str, str]]:
+        """The values with which each of the chunks abreast begins its steps, names and the steps that they begin: from what the
+        chunks make of zero, and behind that the products of their decays. From here on no name is apart."""
+        self.apart, carried = frozenset(), []
+        for i, (name, step) in enumerate(begin):
+            plain = name.removeprefix("b_")
+            sums, product, comes, both = made[i], made[len(begin) + i], f"w_{plain}", f"j_{plain}"
+            given = (
+                [f"tl.where(m_taken, {product}, 1.0)", f"tl.where(m_taken, {sums}, 0.0)"] if self.ragged else [product, sums]
+            )
+            mask = {"m_taken"} if self.ragged else set()
+            self.work.append(Statement(both, f"joined({', '.join(given)}, {comes})", frozenset((product, sums, comes, *mask))))
+            text = f"tl.where(m_taken, {both}[0], 0.0)" if self.ragged else f"{both}[0]"
+            self.work.append(Statement(step_name(name, step), text, frozenset((both, *mask))))
+            self.work.append(Statement(f"next_{comes}", f"{both}[1]", frozenset((both,))))
+            carried.append((comes, f"next_{comes}"))
+        return carried
+
     def accumulate(self, target: str, accumulate: Accumulate, step: int) -> None:
         """`target = accumulator + value`."""
         so_far, factors = step_name(accumulate.accumulator, step), self.terms.products.get(accumulate.value)
@@ -296,16 +333,16 @@ class Chunk:
         name = self.resolve(atom, step)
         if name is None:
             assert isinstance(atom, float)
-            return f"tl.full([LANES], {number(atom)}, tl.{self.compute})", frozenset()
+            return self.full(atom), frozenset()
         if atom in self.uniform:
-            return f"tl.full([LANES], 0.0, tl.{self.compute}) + {name}", frozenset((name,))
+            return f"{self.full(0.0)} + {name}", frozenset((name,))
         return name, frozenset((name,))
 
     def store(self, address: Address, value: str, reads: Iterable[str], guard: str = "") -> None:
         text, names = address
-        mask = ", mask=m_c" if self.layout.tail else ""
-        everything = names | frozenset(reads) | (frozenset(("m_c",)) if mask else frozenset())
-        self.behind.append(Statement(None, f"tl.store({text}, {value}{mask})", everything, guard=guard))
+        masks = ["m_c"] * self.layout.tail + ["m_taken"] * self.ragged
+        mask = f", mask={' & '.join(masks)}" if masks else ""
+        self.behind.append(Statement(None, f"tl.store({text}, {value}{mask})", names | {*reads, *masks}, guard=guard))
 
     def store_result(
         self, target: str, row: int, value: tuple[str, frozenset[str]], step: int, route: int, element: int = 0
@@ -359,7 +396,7 @@ class Chunk:
         free = set(free_names(statements)) | {p for p in results if p not in {s.target for s in statements}}
         guards = " ".join(statement.guard for statement in statements)
         free |= {constant for constant in CONSTANTS if constant in guards}
-        rank = {parameter: i for i, parameter in enumerate([*order, "m_c", *PLACES, *CONSTANTS])}
+        rank = {parameter: i for i, parameter in enumerate([*order, "m_c", "m_taken", *PLACES, *CONSTANTS])}
         parameters = sorted(free, key=lambda p: (rank.get(p, -1), p))
         opening = None
         if self.opening is not None:
@@ -381,18 +418,22 @@ def local_names(reads: Iterable[Access], *groups: Iterable[str]) -> frozenset[st
     return frozenset(name for access in reads for name in access.names).union(*map(frozenset, groups))
 
 
-def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
-    """`steps` steps forward; with SAVE the states are stored wherever a chunk of the backward begins."""
-    kernel: ForwardKernel = layout.kernels.forward
+def forward_chunk(layout: Layout, kernel: ForwardKernel, name: str, steps: int) -> ChunkFunction:
+    """`steps` steps forward; with SAVE the states are stored wherever a chunk of the backward begins. What sums up a segment
+    stores nothing."""
+    silent = kernel is not layout.kernels.forward
     local = local_names(kernel.reads, kernel.states, (let.name for let in kernel.body))
-    results = [kernel.output, *(advance.value for advance in kernel.advances)]
+    results = [*([] if silent else [kernel.output]), *(advance.value for advance in kernel.advances)]
     uniform, terms = uniform_names(layout, kernel.reads, kernel.body), Terms.of(kernel.body, results)
     chunk = Chunk.of(layout, layout.schedule.chunk, steps, local, uniform, terms)
     every, channels, row, route = layout.schedule.backward_chunk, layout.widest, layout.output_row, layout.kernels.output_route
     scale = layout.kernels.merge_scale if layout.mode != "partials" else None
     at_once = layout.states * (layout.schedule.chunk // every) > MOST_SAVED
+    carried = [(step_name(state, 0), step_name(state, steps)) for state in kernel.states]
+    if layout.schedule.abreast > 1:
+        carried = _sum_up_forward(chunk, kernel)
     for step in range(steps):
-        if step % every == 0:
+        if step % every == 0 and not silent:
             for number_, state in enumerate(kernel.states):
                 offset = (step // every * layout.states + number_) * channels
                 where = f"states + {offset}" if offset else "states"
@@ -400,14 +441,14 @@ def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
                 chunk.store((where, frozenset(("states",))), saved, (saved,), guard="SAVE")
                 if at_once and step and chunk.stores:
                     chunk.work.append(chunk.stores.pop())
-        for access in kernel.reads:
+        for access in kernel.reads if layout.schedule.abreast == 1 else ():
             chunk.read(access, step)
         for let in kernel.body:
             chunk.let(let, step)
         for advance in kernel.advances:
             chunk.assign(step_name(advance.state, step + 1), advance.value, step)
-        chunk.store_merged("output", "running", row, kernel.output, step, 1.0 if scale is None else scale, route)
-    carried = [(step_name(state, 0), step_name(state, steps)) for state in kernel.states]
+        if not silent:
+            chunk.store_merged("output", "running", row, kernel.output, step, 1.0 if scale is None else scale, route)
     pointers = [*_stream_pointers(layout), "output", "running", "states"]
     order = [*pointers, *_fixed_names(kernel), *(before for before, _ in carried)]
     summary = f"{steps} steps forward: every load, then every step, then every store. Returns the states after them."
@@ -416,9 +457,9 @@ def forward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
     return chunk.finish(name, summary, order, [after for _, after in carried], carried)
 
 
-def backward_chunk(layout: Layout, name: str, steps: int) -> ChunkFunction:
-    """`steps` steps run forward from saved states, then taken back from the last to the first."""
-    kernel: BackwardKernel = layout.kernels.backward
+def backward_chunk(layout: Layout, kernel: BackwardKernel, name: str, steps: int) -> ChunkFunction:
+    """`steps` steps run forward from saved states, then taken back from the last to the first. What sums up a segment stores
+    nothing."""
     lets = (*kernel.forward, *kernel.backward)
     local = local_names(kernel.reads, kernel.states, kernel.carries, (let.name for let in lets), (kernel.cotangent,))
     results = [advance.value for advance in (*kernel.advances, *kernel.carry_advances)]
@@ -452,12 +493,16 @@ def _read_cotangent(chunk: Chunk, cotangent: str, step: int) -> None:
     scale, route = layout.kernels.merge_scale, layout.kernels.output_route
     chunk.take(raw, "cotangent", step, layout.output_row, route=route)
     scaled = "" if scale in (None, 1.0) else f" * {number(scale or 1.0)}"
-    chunk.convert(step_name(cotangent, step), raw, "", f".to(tl.{chunk.compute}){scaled}")
+    head, tail = ("tl.where(m_taken, ", ", 0.0)") if chunk.ragged else ("", "")
+    chunk.convert(step_name(cotangent, step), raw, head, f"{tail}.to(tl.{chunk.compute}){scaled}", *["m_taken"] * chunk.ragged)
 
 
 def _walk_back(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
     """The steps from the last to the first. Gives the names of what is carried, before and after the chunk."""
-    layout, names = chunk.layout, (*kernel.carries, *(a.accumulator for a in kernel.accumulates))
+    layout, last = chunk.layout, chunk.steps - 1
+    carried = [(step_name(name, last), name) for name in kernel.carries]
+    if layout.schedule.abreast > 1:
+        carried = _sum_up_backward(chunk, kernel)
 
     def after(name: str, step: int) -> str:
         return step_name(name, step - 1) if step else name
@@ -465,30 +510,78 @@ def _walk_back(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
     for step in reversed(range(chunk.steps)):
         for let in kernel.backward:
             chunk.let(let, step)
-        gradients = {gradient.of.name: gradient.atoms for gradient in kernel.gradients}
-        for stream in layout.lane_streams:
-            atom, target, row = gradients.get(stream.name, (0.0,))[0], argument_name("g", stream.name), layout.row(stream)
-            if stream.per_direction:
-                chunk.store_result(target, row, chunk.lanes(atom, step), step, stream.route)
-            else:
-                running = argument_name("running", stream.name)
-                chunk.store_merged(target, running, row, atom, step, 1.0, stream.route)
-        for stream in layout.spread_streams:
-            target, row = argument_name("g", stream.name), layout.gradient_row(stream)
-            for element, atom in enumerate(gradients.get(stream.name, (0.0,) * stream.width)):
-                chunk.store_result(target, row, chunk.lanes(atom, step), step, stream.route, element)
-        first = 0
-        for route, streams in groupby(layout.scalar_streams, key=lambda stream: stream.route):
-            atoms = [a for s in streams for a in gradients.get(s.name, (0.0,) * s.width)]
-            _sum_lanes(chunk, atoms, Line("sums", layout.directions * layout.sum_width, route), first, step)
-            first += len(atoms)
-        atoms = [a for s in layout.timed_streams for a in gradients.get(s.name, (0.0,) * s.width)]
-        _sum_lanes(chunk, atoms, Line("timed", layout.timed_width, TIME), 0, step)
+        if kernel is layout.kernels.backward:
+            _store_gradients(chunk, kernel, step)
         for advance in kernel.carry_advances:
             chunk.assign(after(advance.state, step), advance.value, step)
         for accumulate in kernel.accumulates:
             chunk.accumulate(after(accumulate.accumulator, step), accumulate, step)
-    return [(step_name(name, chunk.steps - 1), name) for name in names]
+    return carried + [(step_name(a.accumulator, last), a.accumulator) for a in kernel.accumulates]
+
+
+def _sum_up_forward(chunk: Chunk, kernel: ForwardKernel) -> list[tuple[str, str]]:
+    """What every one of the chunks abreast makes of the state, and from that the states with which it begins. Gives the names
+    of what comes to the first of them, and leaves the last."""
+    summary, steps = forward_summary(kernel), chunk.steps
+    chunk.apart = _depending(summary.body, summary.states)
+    for state, start in zip(summary.states, summary.starts, strict=True):
+        chunk.work.append(Statement(chunk.named(state, 0), chunk.full(start), frozenset()))
+    for step in range(steps):
+        for access in kernel.reads:
+            chunk.read(access, step)
+        for let in summary.body:
+            chunk.let(let, step)
+        for advance in summary.advances:
+            chunk.assign(chunk.named(advance.state, step + 1), advance.value, step)
+    made = [chunk.named(state, steps) for state in summary.states]
+    return chunk.join(made, [(state, 0) for state in kernel.states])
+
+
+def _sum_up_backward(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
+    """The same of the carries, which go from a chunk to the one before it."""
+    summary, last = backward_summary(chunk.layout.kernels.forward, kernel), chunk.steps - 1
+    chunk.apart = _depending(summary.backward, summary.carries)
+    for carry, start in zip(summary.carries, summary.carry_starts, strict=True):
+        chunk.work.append(Statement(chunk.named(carry, last), chunk.full(start), frozenset()))
+    for step in reversed(range(chunk.steps)):
+        for let in summary.backward:
+            chunk.let(let, step)
+        for advance in summary.carry_advances:
+            chunk.assign(chunk.named(advance.state, step - 1), advance.value, step)
+    made = [chunk.named(carry, -1) for carry in summary.carries]
+    return chunk.join(made, [(carry, last) for carry in kernel.carries])
+
+
+def _depending(lets: Iterable[Let], names: Iterable[str]) -> frozenset[str]:
+    """These names, and those of all lets that depend on them."""
+    found = set(names)
+    for let in lets:
+        if found.intersection(a for a in let.arguments if isinstance(a, str)):
+            found.add(let.name)
+    return frozenset(found)
+
+
+def _store_gradients(chunk: Chunk, kernel: BackwardKernel, step: int) -> None:
+    layout = chunk.layout
+    gradients = {gradient.of.name: gradient.atoms for gradient in kernel.gradients}
+    for stream in layout.lane_streams:
+        atom, target, row = gradients.get(stream.name, (0.0,))[0], argument_name("g", stream.name), layout.row(stream)
+        if stream.per_direction:
+            chunk.store_result(target, row, chunk.lanes(atom, step), step, stream.route)
+        else:
+            running = argument_name("running", stream.name)
+            chunk.store_merged(target, running, row, atom, step, 1.0, stream.route)
+    for stream in layout.spread_streams:
+        target, row = argument_name("g", stream.name), layout.gradient_row(stream)
+        for element, atom in enumerate(gradients.get(stream.name, (0.0,) * stream.width)):
+            chunk.store_result(target, row, chunk.lanes(atom, step), step, stream.route, element)
+    first = 0
+    for route, streams in groupby(layout.scalar_streams, key=lambda stream: stream.route):
+        atoms = [a for s in streams for a in gradients.get(s.name, (0.0,) * s.width)]
+        _sum_lanes(chunk, atoms, Line("sums", layout.directions * layout.sum_width, route), first, step)
+        first += len(atoms)
+    atoms = [a for s in layout.timed_streams for a in gradients.get(s.name, (0.0,) * s.width)]
+    _sum_lanes(chunk, atoms, Line("timed", layout.timed_width, TIME), 0, step)
 
 
 @dataclass(frozen=True)
@@ -519,17 +612,18 @@ def _sum_warp(chunk: Chunk, atoms: Sequence[Atom], line: Line, start: int, step:
     name = f"{line.pointer}_{start}"
     target, offsets, mask = f"s{step}_{name}", f"o_{name}", f"m_{name}"
     chunk.work.append(Statement(target, f"sums_of_{count}_over_{lanes}({', '.join(texts)})", reads))
-    lane = f"tl.arange(0, {WARP})"
+    lane = f"tl.arange(0, {WARP})" + "[None, :]" * (layout.schedule.abreast > 1)
     place = lane if width == 1 else f"{lane} // {width}"
     chunk.addresses.setdefault(offsets, Statement(offsets, f"{start} + {place}" if start else place, frozenset()))
     where, names = chunk.address(line.pointer, step, line.row, route=line.route)
     test = [f"({lane} % {width} == 0)"] * (width > 1) + [f"({place} < {count})"] * (width * count < WARP)
     if test:
         chunk.addresses.setdefault(mask, Statement(mask, " & ".join(test), frozenset()))
+    masks = [mask] * bool(test) + ["m_taken"] * chunk.ragged
     where, names, masked = (
         f"{where} + {offsets}",
-        names | {offsets, *([mask] if test else [])},
-        f", mask={mask}" if test else "",
+        names | {offsets, *masks},
+        f", mask={' & '.join(masks)}" if masks else "",
     )
     value = (target, frozenset((target,)))
     if line.route != TIME and layout.adds(line.route):

@@ -7,7 +7,7 @@ of every kernel (`entries`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import combinations
@@ -16,14 +16,16 @@ from typing import Literal
 import numpy as np
 
 from scanlang.check.program import FormulaOrder
-from scanlang.codegen.kernel import TIME, CellKernel, ScanKernels, Stream
+from scanlang.codegen.kernel import TIME, BackwardKernel, CellKernel, ForwardKernel, ScanKernels, Stream
 from scanlang.codegen.schedule import Schedule
+from scanlang.codegen.segments import backward_summary, can_be_cut, forward_summary
 from scanlang.graph.products import stream_of
 from scanlang.maps.integers import Constant
 from scanlang.maps.nest import Nest
 from scanlang.maps.order import Order
 from scanlang.maps.traversal import Traversal, Visits
 
+WARP = 32
 TYPES = {"float64": "fp64", "float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -103,16 +105,25 @@ class Argument:
 
 @dataclass(frozen=True)
 class Entry:
-    """A kernel that is launched. Programs are counted on axis 0."""
+    """A kernel that is launched. Programs are counted on axis 0. `ends` are the arrays of states before the first step and
+    after the last (in the backward of their gradients), where they are given or asked for: of every segment, if there are some.
+    """
 
     name: str
     arguments: tuple[Argument, ...]
     warps: int
 
+    ends: tuple[str, ...] = ()
+
     @property
     def walks(self) -> bool:
         """Goes through the cells in order; the others are pointwise."""
-        return self.name in ("forward", "backward")
+        return self.name.startswith(("forward", "backward"))
+
+    @property
+    def sums_up(self) -> bool:
+        """Gives no more than what a segment does to what goes from step to step."""
+        return self.name.endswith("_segments")
 
 
 @dataclass(frozen=True)
@@ -365,8 +376,64 @@ class Layout:
         if not self.traversal.plain or any(isinstance(walk, str) or walk.length % chunk for walk in walks):
             raise ValueError(f"not every order is made of runs of a multiple of {chunk} steps")
         found = tuple(walk for walk in walks if isinstance(walk, Walk))
-        if self.schedule.ahead and not all(walk.flat for walk in found):
-            raise ValueError("loading ahead in loops needs loops of constant length, and one stride")
+        if self.flat_loops and not all(walk.flat for walk in found):
+            raise ValueError("loading ahead, fetching, segments, chunks abreast need loops of constant length, and one stride")
+        return found
+
+    @property
+    def flat_loops(self) -> bool:
+        """The loops around the runs are one loop over all chunks."""
+        schedule = self.schedule
+        return schedule.ahead or schedule.fetch or schedule.segments > 1 or schedule.abreast > 1
+
+    # Texts of what differs where several chunks are taken at once: there every value has a row for each of them.
+
+    @property
+    def lanes(self) -> str:
+        """The channels of a program."""
+        numbers = "i_block * LANES + tl.arange(0, LANES)"
+        return f"({numbers})[None, :]" if self.schedule.abreast > 1 else numbers
+
+    @property
+    def vector(self) -> str:
+        """The shape of what a program has one of: parameters, and what goes from chunk to chunk."""
+        return "[1, LANES]" if self.schedule.abreast > 1 else "[LANES]"
+
+    @property
+    def block(self) -> str:
+        """The shape of a step's values."""
+        return "[ABREAST, LANES]" if self.schedule.abreast > 1 else "[LANES]"
+
+    def ragged(self, steps: int) -> bool:
+        """Somewhere fewer chunks of so many steps are left than are taken abreast."""
+        abreast = self.schedule.abreast
+        return abreast > 1 and any(length % (steps * abreast) for length in self.lengths)
+
+    def check_abreast(self) -> None:
+        """ValueError where chunks cannot be taken abreast."""
+        schedule, twice = self.schedule, any(map(self.adds, range(self.kernels.routes)))
+        if schedule.lanes != WARP or schedule.warps != schedule.abreast or schedule.abreast & (schedule.abreast - 1):
+            raise ValueError(f"chunks abreast are a power of two, and a warp of {WARP} lanes each")
+        if schedule.ahead or schedule.segments > 1 or twice or not can_be_cut(self.kernels.forward):
+            raise ValueError("chunks abreast need diagonal states, no row visited twice, and are neither loaded ahead nor cut")
+
+    @cached_property
+    def walking(self) -> dict[str, ForwardKernel | BackwardKernel]:
+        """The kernels behind the entries that walk."""
+        forward, backward = self.kernels.forward, self.kernels.backward
+        if self.schedule.abreast > 1:
+            self.check_abreast()
+        if self.schedule.fetch and (self.schedule.lanes != WARP or self.kernels.split is not None):
+            raise ValueError(f"lines are fetched for {WARP} lanes, of maps that all directions read alike")
+        found: dict[str, ForwardKernel | BackwardKernel] = {"forward": forward, "backward": backward}
+        if self.schedule.segments > 1:
+            adds = any(map(self.adds, range(self.kernels.routes)))
+            if not can_be_cut(forward) or self.mode == "turns" or self.kernels.split is not None or adds:
+                raise ValueError(
+                    "segments need diagonal states, directions side by side and of all channels, and no row visited twice"
+                )
+            found["forward_segments"] = forward_summary(forward)
+            found["backward_segments"] = backward_summary(forward, backward)
         return found
 
     # The kernels' arguments.
@@ -384,12 +451,21 @@ class Layout:
         sizes = [Argument("batch", "i32"), Argument("first", "i32")]
         made = [Argument("output", "*" + TYPES[self.output_type])]
         made += [Argument("running", compute)] if self.mode == "turns" else []
-        ends = [Argument("entry", compute)] * self.shape.entry + [Argument("final", compute)] * self.shape.final
-        made += [Argument("states", compute), *ends, *sizes, Argument("SAVE", "constexpr")]
+        asked = ("entry",) * self.shape.entry + ("final",) * self.shape.final
+        segments, warps = self.schedule.segments > 1, self.schedule.warps
+
+        def ended(name: str, given: Sequence[Argument], ends: tuple[str, ...], last: Sequence[Argument]) -> Entry:
+            return Entry(name, (*common, *given, *(Argument(end, compute) for end in ends), *last), warps, ends)
+
+        forward_ends, backward_ends = (("entry",), ("final",)) if segments else (asked, asked)
+        saving = Argument("SAVE", "constexpr")
         entries = [
-            Entry("forward", (*common, *made), self.schedule.warps),
-            Entry("backward", (*common, *self._backward_arguments(compute), *ends, *sizes), self.schedule.warps),
+            ended("forward", [*made, Argument("states", compute)], forward_ends, [*sizes, saving]),
+            ended("backward", self._backward_arguments(compute), backward_ends, sizes),
         ]
+        if segments:
+            entries.append(ended("forward_segments", [], ("final",), sizes))
+            entries.append(ended("backward_segments", self._backward_arguments(compute)[:2], ("entry",), sizes))
         if self.partial_outputs:
             entries.append(self._cell_entry("merge", self.kernels.merge, compute))
         if self.kernels.merge_adjoint is not None:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scanlang.codegen.gpu.triton_chunks import FIRST, LAST, MIDDLE, ChunkFunction, plus
-from scanlang.codegen.gpu.triton_layout import Entry, Layout, Walk, argument_name
+from scanlang.codegen.gpu.triton_layout import WARP, Entry, Layout, Walk, argument_name
 from scanlang.codegen.gpu.triton_text import Statement, Writer, argument_texts, expression, index_text, needed, origin_text
-from scanlang.codegen.kernel import TIME, BackwardKernel, ForwardKernel, Let, Parameter, Stream
+from scanlang.codegen.kernel import OWN, TIME, BackwardKernel, ForwardKernel, Let, Parameter, Stream
 from scanlang.maps.integers import Constant, Integer, Variable, substitute
 
 MOST_HELD = 16
@@ -94,7 +94,7 @@ class Program:
         writer.depth += 1
         whose = "of channels o_k to o_k + n_k" if split else "of direction i_k"
         writer.line(f'"""The parameters {whose}, a lane per channel, and what depends on them alone."""')
-        writer.line("o_c = i_block * LANES + tl.arange(0, LANES)")
+        writer.line(f"o_c = {layout.lanes}")
         if layout.tail:
             writer.line(f"m_c = o_c < {'n_k' if split else 'C'}")
         writer.statements(statements)
@@ -115,8 +115,10 @@ class Program:
 
     def write(self, writer: Writer) -> None:
         """A function per direction, and the kernel that calls the one of its program, or all of them in turn."""
-        for k, walk in enumerate(self.layout.walks or () if self.chunk.opening else ()):
+        for k, walk in enumerate(self.layout.walks or () if self.layout.flat_loops else ()):
             self._write_cells(writer, k, walk)
+        if self.layout.schedule.fetch:
+            self._write_fetch(writer)
         for k in range(self.layout.directions):
             self._write_direction(writer, k)
         typed = [f"{a.name}: tl.constexpr" if a.type == "constexpr" else a.name for a in self.entry.arguments]
@@ -126,9 +128,12 @@ class Program:
         writer.depth += 1
         writer.line("i_program = tl.program_id(0)")
         writer.line("i_block = i_program % BLOCKS")
-        writer.line(f"i_b = first + (i_program // {'BLOCKS' if turns else '(BLOCKS * K)'}).to(tl.int64)")
+        per_image = "BLOCKS" if turns else f"(BLOCKS * K * {self.segments})" if self.segments > 1 else "(BLOCKS * K)"
+        writer.line(f"i_b = first + (i_program // {per_image}).to(tl.int64)")
         if not turns:
             writer.line("i_k = i_program // BLOCKS % K")
+        if self.segments > 1:
+            writer.line(f"i_segment = i_program // (BLOCKS * K) % {self.segments}")
         for k in range(self.layout.directions):
             if turns:
                 writer.lines += ["    tl.debug_barrier()"] * (k > 0)
@@ -146,7 +151,16 @@ class Program:
 
     def _direction_arguments(self) -> list[str]:
         given = [a.name for a in self.entry.arguments if a.name not in ("first", "SAVE")]
-        return [*given, "i_b", "i_block", *(["SAVE"] if not self.backward else [])]
+        saving = "SAVE" in (a.name for a in self.entry.arguments)
+        return [*given, "i_b", "i_block", *(["i_segment"] if self.segments > 1 else []), *(["SAVE"] if saving else [])]
+
+    @property
+    def segments(self) -> int:
+        return self.layout.schedule.segments
+
+    @property
+    def abreast(self) -> int:
+        return self.layout.schedule.abreast
 
     def _write_direction(self, writer: Writer, k: int) -> None:
         """One direction of one image and block of channels. Not inlined where there are several: Triton's time for a
@@ -157,7 +171,7 @@ class Program:
         writer.wrapped(f"def {self._function(k)}(", typed, "):")
         writer.depth += 1
         writer.line(f'"""{layout.orders[k].name}"""')
-        writer.line("o_c = i_block * LANES + tl.arange(0, LANES)")
+        writer.line(f"o_c = {layout.lanes}")
         if layout.tail:
             writer.line(f"m_c = o_c < {'C' if layout.kernels.split is None else layout.groups[k][1]}")
         for name, text in self._bases(k):
@@ -165,7 +179,7 @@ class Program:
         self._write_start(writer, k)
         if layout.walks is None:
             self._write_table(writer, k)
-        elif self.chunk.opening is not None:
+        elif layout.flat_loops:
             self._write_flat(writer, k, layout.walks[k])
         else:
             self._write_nest(writer, k, layout.walks[k])
@@ -182,6 +196,8 @@ class Program:
             pointer, bits = argument_name("p", stream.name), 0 if stream.lanes else layout.word(stream)
             words = f"{pointer}.to(tl.pointer_type(tl.uint{bits}))" if bits else pointer
             bases.append((pointer, words + self._place(stream, k)))
+            if self.entry.sums_up:
+                continue
             if self.backward and stream in layout.lane_streams and stream.per_direction:
                 gradient = argument_name("g", stream.name)
                 bases.append((gradient, gradient + self._place(stream, k)))
@@ -190,15 +206,16 @@ class Program:
                 bases.append((gradient, gradient + self._spread_place(stream, k)))
         saved = layout.chunks * layout.states * layout.widest
         states = ("states", f"states + i_b * {saved * layout.directions} + o_c" + plus(k * saved))
-        ends = layout.states * layout.widest
-        for end in self._ends():
-            bases.append((end, f"{end} + i_b * {ends * layout.directions} + o_c" + plus(k * ends)))
+        bases += [(end, end + self._end_place(k)) for end in self.entry.ends]
         image, output = self._map_place(k, partial=False), self._map_place(k, partial=layout.partial_outputs)
+        cotangent = ("cotangent", f"cotangent + {image if layout.kernels.merge is None else output}")
+        if self.entry.sums_up:
+            return [*bases, cotangent, states] if self.backward else bases
         if not self.backward:
             bases.append(("output", f"output + {output}"))
             bases += [("running", f"running + {image}")] * (layout.mode == "turns")
             return [*bases, states]
-        bases.append(("cotangent", f"cotangent + {image if layout.kernels.merge is None else output}"))
+        bases.append(cotangent)
         for stream in layout.summed_streams:
             gradient, running = argument_name("g", stream.name), argument_name("running", stream.name)
             place = self._map_place(k, partial=layout.mode == "partials", stacked=False)
@@ -228,9 +245,13 @@ class Program:
         first = layout.groups[k][0] + (0 if layout.kernels.split is not None else k * layout.shape.channels)
         return f" + i_b * {layout.rows * row} + o_c{times(stream.width)}{plus(first * stream.width)}"
 
-    def _ends(self) -> list[str]:
-        """The arrays of states before the first step and after the last, where they are given or asked for."""
-        return ["entry"] * self.layout.shape.entry + ["final"] * self.layout.shape.final
+    def _end_place(self, k: int) -> str:
+        """Where the states before the first step, or after the last, of a direction lie, or of a segment of it."""
+        layout = self.layout
+        ends = layout.states * layout.widest * (2 if self.entry.sums_up else 1)
+        if self.segments == 1:
+            return f" + i_b * {ends * layout.directions} + o_c{plus(k * ends)}"
+        return f" + ((i_b * {layout.directions}{plus(k)}) * {self.segments} + i_segment) * {ends} + o_c"
 
     def _map_place(self, k: int, partial: bool, stacked: bool = True) -> str:
         """Where direction k begins in a map of an image: in one for all, in its own, or beside the others' in every row."""
@@ -273,15 +294,21 @@ class Program:
 
     def _carried(self) -> dict[str, str]:
         """What goes from chunk to chunk, by the names the kernel has for it, and where it begins. Not what is loaded ahead."""
-        shape, zero = self.layout.shape, f"tl.zeros([LANES], tl.{self.layout.shape.compute})"
+        zero = self._full(0.0, self.layout.block)
         if isinstance(self.kernel, BackwardKernel):
-            begin = self._end("final") if shape.final else {}
+            begin = self._end("final") if "final" in self.entry.ends else {}
             names = (*self.kernel.carries, *(a.accumulator for a in self.kernel.accumulates))
-            return {name: self._loaded(begin[name]) if name in begin else zero for name in names}
-        if shape.entry:
+            given = itertools.chain(self.kernel.carry_starts, itertools.repeat(0.0))
+            came = {name: self._full(start) for name, start in zip(self.kernel.carries, given, strict=False)}
+            return {name: self._loaded(begin[name]) if name in begin else came.get(name, zero) for name in names}
+        if "entry" in self.entry.ends:
             return {name: self._loaded(place) for name, place in self._end("entry").items()}
         starts = zip(self.kernel.states, self.kernel.starts or itertools.repeat(0.0), strict=False)
-        return {name: f"tl.full([LANES], {start!r}, tl.{shape.compute})" if start else zero for name, start in starts}
+        return {name: self._full(start) for name, start in starts}
+
+    def _full(self, start: float, shape: str = "") -> str:
+        compute, shape = self.layout.shape.compute, shape or self.layout.vector
+        return f"tl.full({shape}, {start!r}, tl.{compute})" if start else f"tl.zeros({shape}, tl.{compute})"
 
     def _end(self, array: str) -> dict[str, str]:
         """Where in `entry` or `final` every state is, or every carry the gradient of its."""
@@ -299,18 +326,46 @@ class Program:
         whole, left = divmod(layout.lengths[k], self.steps)
         done, rest = whole * self.steps, self.rests.get(left)
         at_rest = {"table": f"table + {first + done}", "states": self._states_at(str(whole)), "i_step": str(done)}
+        if rest and self.abreast > 1:  # as if all of them took it, but only the first one's results count
+            writer.line("i_alone = tl.arange(0, ABREAST)[:, None]")
+            at_rest = {name: f"{place} + i_alone * 0" for name, place in at_rest.items()} | {"m_taken": "i_alone == 0"}
         if self.backward and rest:
-            self._write_call(writer, rest, k, at_rest)
+            self._write_rest(writer, rest, k, at_rest, 0)
         if whole:
-            self._write_opening(writer, k, self._places_in_table(first, whole, self._zero))
-            with writer.block(f"for i in range({whole}):"):
-                self._write_call(writer, self.chunk, k, self._places_in_table(first, whole, "i"))
+            start, span = self._span(writer, whole)
+            self._write_opening(writer, k, self._places_in_table(first, whole, start))
+            with writer.block(f"for i in range({span}):"):
+                taken = self._taken(writer, whole)
+                self._write_fetched(writer, whole, taken, {"table_next": f"table + {first} + {{}} * {self.steps}"})
+                self._write_call(writer, self.chunk, k, self._places_in_table(first, whole, taken))
         if not self.backward and rest:
-            self._write_call(writer, rest, k, at_rest)
+            self._write_rest(writer, rest, k, at_rest, self.segments - 1)
 
-    @property
-    def _zero(self) -> str:
-        return f"tl.full((), 0, tl.{'int64' if self.layout.wide else 'int32'})"
+    def _write_rest(self, writer: Writer, rest: ChunkFunction, k: int, places: dict[str, str], segment: int) -> None:
+        """What is left at the end of a table, in the segment that has it."""
+        if self.segments == 1:
+            self._write_call(writer, rest, k, places)
+            return
+        with writer.block(f"if i_segment == {segment}:"):
+            self._write_call(writer, rest, k, places)
+
+    def _span(self, writer: Writer, whole: int) -> tuple[str, str]:
+        """Of `whole` chunks, in the order in which they are taken: the first that a program takes, and the range of its own."""
+        if self.segments == 1:
+            return f"tl.full((), 0, tl.{'int64' if self.layout.wide else 'int32'})", str(-(-whole // self.abreast))
+        each = -(-whole // self.segments)
+        writer.line(f"i_first = tl.minimum(i_segment * {each}, {whole})")
+        return f"tl.minimum(i_first, {whole - 1})", f"i_first, tl.minimum(i_first + {each}, {whole})"
+
+    def _taken(self, writer: Writer, whole: int) -> str:
+        """The numbers of the chunks, of `whole` ones, in one turn of the loop, in the order in which they are taken."""
+        if self.abreast == 1:
+            return "i"
+        writer.line("i_chunks = i * ABREAST + tl.arange(0, ABREAST)[:, None]")
+        if self.layout.ragged(self.steps):
+            writer.line(f"m_taken = i_chunks < {whole}")
+            writer.line(f"i_chunks = tl.minimum(i_chunks, {whole - 1})")
+        return "i_chunks"
 
     def _places_in_table(self, first: int, whole: int, i: str) -> dict[str, str]:
         """Where the `i`-th chunk taken of `whole` ones is, the next, and the one after: beyond the last, the last again."""
@@ -344,20 +399,90 @@ class Program:
         def places(i: str) -> dict[str, str]:
             now, coming = self._number(whole, i), self._number(whole, i, 1)
             return {
-                "o_cell": f"{cells}({now})",
-                "o_next": f"{cells}({coming})",
+                "o_cell": f"{cells}({_bare(now)})",
+                "o_next": f"{cells}({_bare(coming)})",
                 "STRIDE": str(walk.strides[0]),
                 **dict(zip(("states", "states_next"), map(self._states_at, (now, coming)), strict=True)),
                 **dict(zip(("i_step", "i_next"), (f"{number} * {self.steps}" for number in (now, coming)), strict=True)),
             }
 
-        self._write_opening(writer, k, places(self._zero))
-        bound = str(whole)
-        if 1 < whole < UNROLLED:
-            bound = "i_end"
-            writer.line(f"i_end = tl.minimum({whole}, batch + {whole})  # {whole}, without LLVM knowing")
-        with writer.block(f"for i in range({bound}):"):
-            self._write_call(writer, self.chunk, k, places("i.to(tl.int64)" if self.layout.wide else "i"))
+        start, span = self._span(writer, whole)
+        self._write_opening(writer, k, places(start))
+        if self.segments == 1 and 1 < (turns := int(span)) < UNROLLED:
+            span = "i_end"
+            writer.line(f"i_end = tl.minimum({turns}, batch + {turns})  # {turns}, without LLVM knowing")
+        with writer.block(f"for i in range({span}):"):
+            taken = self._taken(writer, whole)
+            taken = f"{taken}.to(tl.int64)" if self.layout.wide else taken
+            self._write_fetched(writer, whole, taken, {"o_next": f"{cells}({{}})", "STRIDE": str(walk.strides[0])})
+            self._write_call(writer, self.chunk, k, places(taken))
+
+    def _write_fetched(self, writer: Writer, whole: int, taken: str, places: Mapping[str, str]) -> None:
+        """Call what fetches the lines of the turn after this one, or after that which is loaded ahead."""
+        if not self.layout.schedule.fetch:
+            return
+        number = self._number(whole, taken, self.abreast * (1 + self.layout.schedule.ahead))
+        if self.layout.wide and self.layout.walks is None:
+            number = f"tl.cast({number}, tl.int64)"
+        given = {name: text.format(_bare(number) if name == "o_next" else number) for name, text in places.items()} | {
+            "states_next": self._states_at(number)
+        }
+        writer.wrapped(f"{self.entry.name}_fetch(", [given.get(name, name) for name in self._fetched], ")")
+
+    @property
+    def _fetched(self) -> list[str]:
+        """What the function that fetches takes."""
+        places = ["table_next"] if self.layout.walks is None else ["o_next", "STRIDE"]
+        saved = ["states_next"] if self._fetches_states else []
+        return [*(pointer for pointer, _, _ in self._fetched_rows), *saved, "i_block", "o_c", *places]
+
+    @property
+    def _fetches_states(self) -> bool:
+        return isinstance(self.kernel, BackwardKernel) and 0 < len(self.kernel.states) <= WARP
+
+    @property
+    def _fetched_rows(self) -> list[tuple[str, int, int]]:
+        """Arrays of which lines are fetched, elements from row to row, and elements of a row; 0 where lanes read neighbours."""
+        layout, found = self.layout, []
+        for stream in dict.fromkeys(access.of for access in self.kernel.reads):
+            assert isinstance(stream, Stream)
+            if stream.route == OWN and (stream.lanes or layout.scalar(stream)):
+                width = 0 if stream.lanes else layout.words(stream)
+                found.append((argument_name("p", stream.name), layout.row(stream), width))
+        if self.backward and layout.kernels.output_route == OWN:
+            found.append(("cotangent", layout.output_row, 0))
+        return found
+
+    def _write_fetch(self, writer: Writer) -> None:
+        """A function that fetches lines: lanes share the rows of the steps, and of every row a part each."""
+        each = max(1, WARP // (1 << (self.steps - 1).bit_length()))
+        writer.line("@triton.jit")
+        writer.wrapped(
+            f"def {self.entry.name}_fetch(", [f"{p}: tl.constexpr" if p == "STRIDE" else p for p in self._fetched], "):"
+        )
+        writer.depth += 1
+        writer.line('"""Fetch lines of the rows that are read next."""')
+        writer.line(f"o_lane = tl.arange(0, {WARP})" + "[None, :]" * (self.abreast > 1))
+        step, states = f"tl.minimum(o_lane // {each}, {self.steps - 1})", len(self.kernel.states)
+        if self.layout.walks is None:
+            writer.line(f"o_row = tl.load(table_next + {step})" + ".to(tl.int64)" * self.layout.wide)
+        else:
+            writer.line(f"o_row = o_next + {step} * STRIDE")
+        for pointer, row, width in self._fetched_rows:
+            part = f"tl.minimum(o_lane % {each} * {max(1, -(-width // each))}, {width - 1})"
+            place = f"{pointer} - o_c + {self._fetched_lanes(each)}" if not width else f"{pointer} + {part}"
+            writer.line(f"fetch({place} + o_row * {row})")
+        if self._fetches_states:
+            each = WARP // (1 << (states - 1).bit_length())
+            state = f"tl.minimum(o_lane // {each}, {states - 1}) * {self.layout.widest}"
+            writer.line(f"fetch(states_next - o_c + {self._fetched_lanes(each)} + {state})")
+        writer.depth -= 1
+        writer.line()
+        writer.line()
+
+    def _fetched_lanes(self, each: int) -> str:
+        """Where a part of the lanes of a row begins, not beyond the last channel."""
+        return f"tl.minimum(i_block * LANES + o_lane % {each} * {WARP // each}, {self.layout.widest - 1})"
 
     def _write_cells(self, writer: Writer, k: int, walk: Walk) -> None:
         """A function from the number of a chunk to the cell where it begins."""
@@ -366,7 +491,8 @@ class Program:
         writer.line(f"def {self.entry.name}_cell_{k}(number):")
         writer.depth += 1
         writer.line(f'"""Where a chunk of {self.layout.orders[k].name} begins."""')
-        writer.line(f"i_run = number // {runs}")
+        if walk.nest.loops:
+            writer.line(f"i_run = number // {runs}")
         for loop in reversed(walk.nest.loops):
             assert isinstance(loop.count, Constant)
             writer.line(f"{loop.variable} = i_run % {loop.count.value}")
@@ -440,10 +566,13 @@ class Program:
         kernel, layout = self.kernel, self.layout
         mask = ", mask=m_c" if layout.tail else ""
         end = "entry" if self.backward else "final"
-        for name, place in self._end(end).items() if end in self._ends() else ():
+        for name, place in self._end(end).items() if end in self.entry.ends else ():
             writer.line(f"tl.store({place}, {name}{mask})")
         if not isinstance(kernel, BackwardKernel):
             return
+        if layout.schedule.abreast > 1:
+            for accumulate in kernel.accumulates:
+                writer.line(f"{accumulate.accumulator} = tl.sum({accumulate.accumulator}, axis=0, keep_dims=True)")
         if self.late:
             self._write_read(writer, k, self.late)
         writer.statements(_lets(kernel.epilogue, layout.shape.compute))
@@ -451,16 +580,22 @@ class Program:
             pointer, width = argument_name("g", gradient.of.name), gradient.of.width
             row = self._gradient_row(gradient.of, k) + (f" * {width}" if width > 1 else "")
             for element, atom in enumerate(gradient.atoms):
-                value = atom if isinstance(atom, str) else f"tl.full([LANES], {atom!r}, tl.{layout.shape.compute})"
+                value = atom if isinstance(atom, str) else f"tl.full({layout.vector}, {atom!r}, tl.{layout.shape.compute})"
                 place = f"{pointer} + {row}" + (f" + {element}" if element else "")
                 writer.line(f"tl.store({place}, {value}{mask})")
 
     def _gradient_row(self, parameter: Parameter, k: int) -> str:
         """The row of a channel in an image's part of a parameter's gradient, which has a row per direction and channel."""
         if self.layout.kernels.split is None:
-            return f"((i_b * K + {k}) * C + o_c)"
+            image = f"(i_b * {self.segments} + i_segment)" if self.segments > 1 else "i_b"
+            return f"(({image} * K + {k}) * C + o_c)"
         first, count = self.layout.groups[k]
         return f"((i_b * K + {k}) * {count} + o_c)" if parameter.shared else f"(i_b * C + o_c{plus(first)})"
+
+
+def _bare(text: str) -> str:
+    """Without the parentheses around it, if there are some."""
+    return text[1:-1] if text.startswith("(") else text
 
 
 def per_unit(every: int) -> str:

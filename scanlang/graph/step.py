@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from scanlang.check.program import HEAD, Per
-from scanlang.graph.values import ZERO, Apply, Total, Value, show
+from scanlang.graph.values import ZERO, Apply, Total, Value, reads, show
 from scanlang.source import Span
 
 
@@ -145,6 +145,21 @@ def operations(step: Step, extents: Mapping[str, int]) -> int:
         values = (equation.decay, equation.drive) if isinstance(equation, Update) else (equation.value,)
         total += math.prod(extents[i] for i in equation.indices) * (1 + sum(count(value) for value in values))
     return total
+
+
+def is_diagonal(step: Step) -> bool:
+    """Whether every state is its own old value times a decay, and something, neither of which any state decides."""
+    states = {update.name for update in step.states}
+    decided = set(states)
+    for equation in step.body:
+        values = (equation.decay, equation.drive) if isinstance(equation, Update) else (equation.value,)
+        read = frozenset[str]().union(*map(reads, values))
+        if isinstance(equation, Update):
+            if equation.constant or read & decided:
+                return False
+        elif read & decided:
+            decided.add(equation.name)
+    return bool(states)
 
 
 def named(name: str, indices: tuple[str, ...]) -> str:

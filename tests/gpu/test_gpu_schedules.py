@@ -1,4 +1,4 @@
-"""Schedules that no rule chooses yet, on the GPU: inputs loaded ahead, products made before. Against loops in float64."""
+"""Every kind of schedule on the GPU, whatever the rule would choose. Against loops in float64."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 from operator_checks import assert_same_bits
-from triton_checks import Case, check, cross, selective_loop
+from triton_checks import Case, check, cross, draw, selective_loop
 
 from scanlang.codegen.gpu.products import multiply, multiply_backward
+from scanlang.codegen.gpu.run_triton import TritonScan
 from scanlang.codegen.schedule import Schedule
 
 pytestmark = pytest.mark.gpu
@@ -22,6 +23,12 @@ SCHEDULES = {
     "ahead, two channels a lane": replace(PLAIN, lanes=64, ahead=True),
     "before": replace(PLAIN, products="before"),
     "before, ahead": replace(PLAIN, products="before", ahead=True),
+    "segments": replace(PLAIN, segments=5),
+    "segments, table": replace(PLAIN, addressing="table", segments=7),
+    "segments, ahead, before": replace(PLAIN, segments=3, ahead=True, products="before"),
+    "abreast": replace(PLAIN, abreast=4, warps=4),
+    "abreast, table": replace(PLAIN, addressing="table", abreast=8, warps=8),
+    "abreast, before, turns": replace(PLAIN, merge="turns", products="before", abreast=2, warps=2),
     "before, turns": replace(PLAIN, merge="turns", products="before"),
 }
 
@@ -33,9 +40,12 @@ def test_schedules(name: str, dtype: torch.dtype) -> None:
     assert_same_bits(check(made, "cuda"), check(made, "cuda"))
 
 
+@pytest.mark.parametrize(
+    "changes", [{"ahead": True, "products": "before"}, {"abreast": 4, "warps": 4}], ids=["ahead", "abreast"]
+)
 @pytest.mark.parametrize("grid", [(1, 1), (1, 7), (13, 17), (1, 197)], ids=lambda g: f"{g[0]}x{g[1]}")
-def test_rests(grid: tuple[int, int]) -> None:
-    schedule = replace(PLAIN, addressing="table", ahead=True, products="before")
+def test_rests(grid: tuple[int, int], changes: dict[str, object]) -> None:
+    schedule = replace(PLAIN, addressing="table", **changes)  # type: ignore[arg-type]
     check(Case(*cross(state=3, rank=5), selective_loop, grid, 40, schedule=schedule, dtype=torch.float32), "cuda")
 
 
@@ -59,3 +69,26 @@ def test_products(rows: int, channels: int, width: int, shared: bool, dtype: tor
     exact = multiply_backward(cotangent.double(), stream.double(), parameter.double())
     for one, value in zip(ours, exact, strict=True):
         assert ((one.double() - value).norm() / value.norm().clamp_min(1e-9)).item() < 2**-7
+
+
+@pytest.mark.parametrize("name", ["abreast", "segments", "before"])
+def test_a_cuda_graph_records_every_launch(name: str) -> None:
+    """And no copy from the host."""
+    made = Case(*cross(state=2, rank=12), selective_loop, (16, 24), 96, schedule=SCHEDULES[name], dtype=torch.bfloat16)
+    scan, grid = TritonScan(made.kernels, made.traversal, lambda *_: SCHEDULES[name]), (16, 24)
+    arrays = draw(made, "cuda")
+    gradient = torch.randn(*made.result_shape, device="cuda").bfloat16()
+
+    def both() -> list[torch.Tensor]:
+        output, saved = scan.forward(arrays, grid, True)
+        return [output, *scan.backward(gradient, saved, arrays, grid).values()]
+
+    wanted = [value.clone() for value in both()]
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = both()
+    for value in found:
+        value.fill_(float("nan"))
+    graph.replay()
+    assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))

@@ -14,6 +14,8 @@ from scanlang.testing import TOLERANCES, Tolerance
 
 NEST, TABLE = Schedule("nest", "partials", 32, 2, 2), Schedule("table", "partials", 32, 6, 3)
 TURNS, WIDE = replace(NEST, merge="turns"), Schedule("nest", "partials", 64, 2, 1)
+CUT = Schedule("table", "partials", 32, 4, 2, segments=3)
+ABREAST = Schedule("table", "partials", 32, 2, 1, warps=4, abreast=4)
 TRUNCATED = {**TOLERANCES, torch.float32: Tolerance(2**-7, 2**-7, 2**-5)}
 """The interpreter cuts bfloat16 off where a GPU rounds."""
 
@@ -37,6 +39,14 @@ def some(names: Iterable[str], *quick: str) -> list[object]:
 @pytest.mark.parametrize("name", some(CASES, "two blocks a head", "heads across blocks", "a scale of small heads"))
 def test_recurrences(name: str) -> None:
     CASES[name].check(dtype=torch.float64)
+
+
+@pytest.mark.parametrize("schedule", [CUT, ABREAST], ids=["segments", "abreast"])
+@pytest.mark.parametrize("name", some([name for name in CASES if "scale" not in name], "small heads"))
+def test_directions_in_parts(name: str, schedule: Schedule) -> None:
+    """From states that are given, too."""
+    CASES[name].check(schedule, dtype=torch.float64)
+    CASES[name].check_ends(schedule)
 
 
 @pytest.mark.parametrize("dtype", some(["float32", "bfloat16", "float16"], "bfloat16"))

@@ -53,6 +53,40 @@ def test_loops_that_turn_round_load_nothing_ahead() -> None:
         check(Case(*cross("zigzags, reverse(zigzags)"), selective_loop, (3, 4), 5, schedule=schedule))
 
 
+@pytest.mark.parametrize("segments", [2, 5])
+@pytest.mark.parametrize("addressing", ["nest", "table"])
+def test_segments(addressing: str, segments: int) -> None:
+    """Also more of them than there are chunks."""
+    check(selective((2, 4), state=2).with_schedule(addressing=addressing, segments=segments))
+
+
+@pytest.mark.parametrize("grid", [(3, 5), (1, 3)], ids=lambda g: f"{g[0]}x{g[1]}")
+def test_segments_of_a_table_with_a_rest(grid: tuple[int, int]) -> None:
+    case = selective(grid).with_schedule(addressing="table", chunk=4, backward_chunk=2, segments=3)
+    check(case)
+    check(case.with_schedule(ahead=True, products="before"))
+
+
+@pytest.mark.parametrize("abreast", [2, 4])
+@pytest.mark.parametrize("grid", [(2, 8), (3, 5), (1, 3)], ids=lambda g: f"{g[0]}x{g[1]}")
+def test_chunks_abreast_of_a_table(grid: tuple[int, int], abreast: int) -> None:
+    """Sizes that fill all of them, some, and not one chunk."""
+    case = selective(grid).with_schedule(addressing="table", chunk=4, backward_chunk=2, abreast=abreast, warps=abreast)
+    check(case)
+    check(case.with_schedule(products="before", merge="turns"))
+
+
+@pytest.mark.parametrize("grid", [(4, 8), (2, 8), (6, 4)], ids=lambda g: f"{g[0]}x{g[1]}")
+def test_chunks_abreast_of_loops(grid: tuple[int, int]) -> None:
+    check(selective(grid, state=2).with_schedule(chunk=2, backward_chunk=1, abreast=4, warps=4))
+
+
+def test_states_that_cannot_be_cut() -> None:
+    case = selective((2, 4)).with_schedule(merge="turns", segments=2)
+    with pytest.raises(ValueError, match="side by side"):
+        check(case)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16], ids=lambda d: str(d)[6:])
 def test_products_made_before(dtype: torch.dtype) -> None:
     check(selective((2, 4), 5, dtype, rank=3).with_schedule(products="before"))
@@ -107,6 +141,12 @@ def test_one_direction_writes_its_result_itself() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=lambda d: str(d)[6:])
 def test_a_second_recurrence(dtype: torch.dtype) -> None:
     check(Case(*gated(), gated_loop, (2, 6), 5, mean, Schedule("nest", "partials", 32, 4, 2), dtype))
+
+
+@pytest.mark.parametrize("changes", [{"segments": 3}, {"abreast": 2, "warps": 2}], ids=["segments", "abreast"])
+def test_parts_where_the_output_is_no_sum_of_states(changes: dict[str, int]) -> None:
+    """So that its slope is known only where the states are."""
+    check(Case(*gated(), gated_loop, (3, 6), 5, mean, Schedule("table", "partials", 32, 4, 2)).with_schedule(**changes))
 
 
 def test_an_empty_batch() -> None:
