@@ -47,7 +47,7 @@ def per_channel_step(built: Any, backward: bool, capability: int) -> float | Non
     if schedule.kind != "sequential":
         return None
     steps = {"forward": schedule.chunk, **({"backward": schedule.backward_chunk} if backward else {})}
-    warps = {entry.name: entry.warps for entry in layout.entries}
+    warps = {entry.name: entry.warps // schedule.abreast for entry in layout.entries}  # for all channels of a step
     total = 0.0
     for name, chunk in steps.items():
         loops = [len(smallest_walk_loop(disassemble(code, capability))) for code in launched(getattr(built.module, name))]

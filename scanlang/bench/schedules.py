@@ -1,9 +1,9 @@
 """Rows of the same scan by other schedules than the rule's: the kernels alone, at the sizes of VMamba-T's stages and of a
 Vim-Ti layer. What `scanlang tune` searches, a few of it side by side.
 
-A row is called `schedule-<shape>-<schedule>-<forward|both>`. `rule` is the rule's own; `ahead` loads the inputs of the next
-chunk while this one is computed; `before` has the products behind dt made by matrix products; `two` gives every lane two
-channels.
+A row is called `schedule-<shape>-<schedule>-<forward|both>`. `rule` is the rule's own, `plain` has nothing of what follows;
+`ahead` loads the inputs of the next chunk while this one is computed, `fetch` brings their lines nearer; `before` has the
+products behind dt made by matrix products; `two` gives every lane two channels; `abreast` takes four chunks at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scanlang.bench.instructions import issued_by
 from scanlang.bench.operands import PASSES
 from scanlang.bench.row import Measurement, Row, Where
 from scanlang.bench.stages import STAGES, Stage
-from scanlang.codegen.gpu.choose_gpu_schedule import sequential_schedule
+from scanlang.codegen.gpu.choose_gpu_schedule import LANES, choose_chunks, merge, sequential_schedule
 from scanlang.codegen.gpu.run_triton import TritonScan
 from scanlang.codegen.gpu.triton_layout import Shape
 from scanlang.codegen.kernel import Parameter, ScanKernels, Stream
@@ -32,25 +32,37 @@ from scanlang.maps.traversal import Traversal
 Choice = Callable[[ScanKernels, Traversal, Shape, int], Schedule]
 
 
+def plain(kernels: ScanKernels, traversal: Traversal, shape: Shape, batch: int) -> Schedule:
+    """A warp for every direction and block of channels, which makes everything itself."""
+    chunk, backward_chunk, nest = choose_chunks(kernels, traversal, shape.grid)
+    mode = merge(kernels, traversal, shape.grid, batch * -(-shape.channels // LANES))
+    return Schedule("nest" if nest else "table", mode, LANES, chunk, backward_chunk)
+
+
 def products_before(kernels: ScanKernels, traversal: Traversal, shape: Shape, batch: int) -> Schedule:
-    """The rule's for the kernels that take products as inputs."""
+    """The same for the kernels that take products as inputs."""
     assert kernels.factored is not None
-    return replace(sequential_schedule(kernels.factored.kernels, traversal, shape, batch), products="before")
+    return replace(plain(kernels.factored.kernels, traversal, shape, batch), products="before")
 
 
 def changed(choice: Choice, **changes: object) -> Choice:
     return lambda *given: replace(choice(*given), **changes)  # type: ignore[arg-type]
 
 
+ABREAST = {"abreast": 4, "warps": 4}
 SCHEDULES: dict[str, Choice] = {
     "rule": sequential_schedule,
-    "ahead": changed(sequential_schedule, ahead=True),
-    "two": changed(sequential_schedule, lanes=64),
-    "two_ahead": changed(sequential_schedule, lanes=64, ahead=True),
+    "plain": plain,
+    "ahead": changed(plain, ahead=True),
+    "fetch": changed(plain, fetch=True),
+    "two": changed(plain, lanes=64),
+    "two_ahead": changed(plain, lanes=64, ahead=True),
+    "abreast": changed(plain, **ABREAST),
+    "abreast_fetch": changed(plain, fetch=True, **ABREAST),
     "before": products_before,
     "before_ahead": changed(products_before, ahead=True),
     "before_two": changed(products_before, lanes=64),
-    "before_two_ahead": changed(products_before, lanes=64, ahead=True),
+    "before_abreast": changed(products_before, **ABREAST),
 }
 
 
