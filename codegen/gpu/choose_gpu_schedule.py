@@ -26,7 +26,7 @@ PROGRAMS = 132 * 32
 BUSY = 132 * 18
 """Programs, of a warp each, that keep an H200 busy."""
 
-SEGMENTS, FEWEST_CHUNKS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96), 8
+SEGMENTS, FEWEST_CHUNKS = (4, 12, 24, 48, 96), 8
 """Counts of segments, which walk twice, so that fewer would not pay; and chunks that a segment has at least."""
 
 LONELY, FEW, ENOUGH = 132, 132 * 8, 132 * 64
