@@ -82,7 +82,8 @@ RECURRENCES = {
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SLOW_SCANS = {"one_direction", "bidirectional", "gated", "snakes"}
 TABLED = (*MODULES, *SCHEDULED, *ASKED, *RECURRENCES)
-LONG = {name for name in MODULES if "fp32" in name or "sm80" in name} | {"mlstm-N16-P32"}
+LONG = {name for name in MODULES if "fp32" in name or "sm80" in name}
+LONG |= {"mlstm-N16-P32", "cut into segments", "two channels a lane"}
 QUICK = {*ASKED.values(), "reset-conv", "split-uneven", "concat-tokens", "along"}
 
 

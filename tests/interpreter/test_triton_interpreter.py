@@ -67,7 +67,7 @@ def test_segments_of_a_table_with_a_rest(grid: tuple[int, int]) -> None:
     check(case.with_schedule(ahead=True, products="before"))
 
 
-@pytest.mark.parametrize("abreast", [2, 4])
+@pytest.mark.parametrize("abreast", [2, pytest.param(4, marks=pytest.mark.long)])
 @pytest.mark.parametrize("grid", [(2, 8), (3, 5), (1, 3)], ids=lambda g: f"{g[0]}x{g[1]}")
 def test_chunks_abreast_of_a_table(grid: tuple[int, int], abreast: int) -> None:
     """Sizes that fill all of them, some, and not one chunk."""
@@ -76,7 +76,7 @@ def test_chunks_abreast_of_a_table(grid: tuple[int, int], abreast: int) -> None:
     check(case.with_schedule(products="before", merge="turns"))
 
 
-@pytest.mark.parametrize("grid", [(4, 8), (2, 8), (6, 4)], ids=lambda g: f"{g[0]}x{g[1]}")
+@pytest.mark.parametrize("grid", [(4, 8), pytest.param((2, 8), marks=pytest.mark.long), (6, 4)], ids=str)
 def test_chunks_abreast_of_loops(grid: tuple[int, int]) -> None:
     check(selective(grid, state=2).with_schedule(chunk=2, backward_chunk=1, abreast=4, warps=4))
 
