@@ -587,7 +587,7 @@ def test_instructions_are_those_of_the_walking_loops() -> None:
     from scanlang.codegen.gpu.machine_code import compile_module
 
     text = "import std.selective\ngrid h, w\nscan s(dim) {\n  directions raster\n  recur selective(state = 1, rank = 1)\n}\n"
-    job = Job(scanlang.loads(text), "s", "sm_90", (8, 8), 32, "bfloat16")
+    job = Job(scanlang.loads(text), "s", "sm_90", (56, 56), 32, "bfloat16")
     codes = {code.report.name: code for code in compile_module(job.layout, 90)}
 
     def kernel(name: str) -> SimpleNamespace:
