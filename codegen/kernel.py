@@ -10,7 +10,7 @@ Names are made of the program's names (`b_dt`, `b_h_3`), unique within a kernel 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -272,3 +272,13 @@ class ScanKernels:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return tuple(access.of for access in self.forward.parameters if isinstance(access.of, Parameter))
+
+
+def needed_lets(lets: Iterable[Let], results: Iterable[Atom]) -> tuple[Let, ...]:
+    """The lets that `results` depend on, in their order."""
+    wanted, kept = {r for r in results if isinstance(r, str)}, []
+    for let in reversed(tuple(lets)):
+        if let.name in wanted:
+            kept.append(let)
+            wanted |= {a for a in let.arguments if isinstance(a, str)}
+    return tuple(reversed(kept))

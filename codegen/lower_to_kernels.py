@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -32,6 +32,7 @@ from scanlang.codegen.kernel import (
     ParameterGradient,
     ScanKernels,
     Stream,
+    needed_lets,
 )
 from scanlang.codegen.unroll import Block, Names, Unroller, previous_name
 from scanlang.diagnostics import ScanError
@@ -184,7 +185,7 @@ def _lower_forward(graph: ScanGraph, step: Step, sizes: Mapping[str, int]) -> Fo
     advances = _run_step(step, _extents(step, sizes), frame.names, block)
     decays = _decays(step, _extents(step, sizes), frame.names, block) if is_diagonal(step) else ()
     output = frame.names.atoms[step.readout, ()]
-    body = _needed(block.lets, [output, *(a.value for a in advances)])
+    body = needed_lets(block.lets, [output, *(a.value for a in advances)])
     return ForwardKernel(
         frame.parameters, tuple(frame.prologue.lets), frame.states, frame.reads, body, advances, output, frame.starts, decays
     )
@@ -226,10 +227,10 @@ def _lower_backward(graph: ScanGraph, derived: AdjointStep, sizes: Mapping[str, 
     epilogue, parameter_gradients = _lower_epilogue(graph, derived, sizes, names, frame.prologue)
     results: list[Atom] = [a.value for a in carry_advances] + [a.value for a in accumulates]
     results += [atom for gradient in gradients for atom in gradient.atoms]
-    body = _needed(backward.lets, results)
+    body = needed_lets(backward.lets, results)
     used = {a for let in body for a in let.arguments if isinstance(a, str)} | {r for r in results if isinstance(r, str)}
     keep, again = choose_kept(forward.lets, used, frame.states, advances)
-    running = _needed(forward.lets, [a.value for a in advances] + list(keep))
+    running = needed_lets(forward.lets, [a.value for a in advances] + list(keep))
     return BackwardKernel(
         frame.parameters, tuple(frame.prologue.lets), frame.states, frame.reads, running, advances, keep, cotangent,
         tuple(carries), (*again, *body), tuple(carry_advances), gradients, accumulates, epilogue, parameter_gradients,
@@ -280,17 +281,7 @@ def _lower_epilogue(
         unroller.assign(name, operand.indices, derived.parameters.get(operand.name, Constant(0.0)), operand.span)
         of = _parameter(graph, operand, math.prod(shape), sizes)
         found.append(ParameterGradient(of, names.of(name, shape)))
-    return _needed(block.lets, [a for gradient in found for a in gradient.atoms]), tuple(found)
-
-
-def _needed(lets: Iterable[Let], results: Iterable[Atom]) -> tuple[Let, ...]:
-    """The lets that `results` depend on, in their order."""
-    wanted, kept = {r for r in results if isinstance(r, str)}, []
-    for let in reversed(tuple(lets)):
-        if let.name in wanted:
-            kept.append(let)
-            wanted |= {a for a in let.arguments if isinstance(a, str)}
-    return tuple(reversed(kept))
+    return needed_lets(block.lets, [a for gradient in found for a in gradient.atoms]), tuple(found)
 
 
 def _lower_merge(graph: ScanGraph) -> tuple[CellKernel, CellKernel]:
@@ -304,7 +295,7 @@ def _lower_merge(graph: ScanGraph) -> tuple[CellKernel, CellKernel]:
         reads.append(Access(stream, names.declare(block, operand.name, ())))
     _run_step(step, extents, names, block)
     output = names.atoms[step.readout, ()]
-    forward = CellKernel(tuple(reads), _needed(block.lets, [output]), (Gradient(Stream("y", 1, False), (output,)),))
+    forward = CellKernel(tuple(reads), needed_lets(block.lets, [output]), (Gradient(Stream("y", 1, False), (output,)),))
     cotangent = Stream(derived.cotangent, every=1, per_direction=False)
     cotangent_access = Access(cotangent, names.declare(block, derived.cotangent, ()))
     backward = Block(block, exact=False)
@@ -317,5 +308,5 @@ def _lower_merge(graph: ScanGraph) -> tuple[CellKernel, CellKernel]:
         unroller.assign(gradient_of(operand.name), (), value, None)
         atoms = names.of(gradient_of(operand.name), ())
         writes.append(Gradient(Stream(gradient_of(operand.name), 1, False), atoms))
-    body = _needed((*block.lets, *backward.lets), [a for write in writes for a in write.atoms])
+    body = needed_lets((*block.lets, *backward.lets), [a for write in writes for a in write.atoms])
     return forward, CellKernel((*reads, cotangent_access), body, tuple(writes))

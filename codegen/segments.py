@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from scanlang.codegen.kernel import Access, Advance, Atom, BackwardKernel, ForwardKernel, Let
+from scanlang.codegen.kernel import Access, Advance, Atom, BackwardKernel, ForwardKernel, Let, needed_lets
 
 PRODUCT = "b_0"
 """No name of a program begins with a digit."""
@@ -27,7 +27,7 @@ def forward_summary(forward: ForwardKernel) -> ForwardKernel:
     """Gives the states after a segment that begins at 0, and the product of its decays."""
     names, lets, advances = _products(forward.states, forward.decays)
     wanted = [a.value for a in (*forward.advances, *advances)]
-    body = _needed((*forward.body, *lets), wanted)
+    body = needed_lets((*forward.body, *lets), wanted)
     states = len(forward.states)
     return replace(
         forward,
@@ -46,10 +46,10 @@ def backward_summary(forward: ForwardKernel, backward: BackwardKernel) -> Backwa
     decays = tuple(forward.decays[place] for place in backward.carried)
     names, lets, advances = _products(backward.carries, decays)
     wanted = [a.value for a in (*backward.carry_advances, *advances)]
-    body = _needed((*backward.backward, *lets), wanted)
+    body = needed_lets((*backward.backward, *lets), wanted)
     read = {a for let in body for a in let.arguments} | set(wanted)
     own = {let.name for let in body}
-    before = _needed(backward.forward, read - own)
+    before = needed_lets(backward.forward, read - own)
     wants = read.union(*(let.arguments for let in before))
     runs = bool(wants.intersection(backward.states)) or any(a.value in wants for a in backward.advances)
     before = backward.forward if runs else before
@@ -90,13 +90,3 @@ def _read(reads: Iterable[Access], body: Iterable[Let], results: Iterable[Atom])
     """The streams that something still needs."""
     wanted = {a for let in body for a in let.arguments} | set(results)
     return tuple(access for access in reads if wanted.intersection(access.names))
-
-
-def _needed(lets: Iterable[Let], results: Iterable[Atom]) -> tuple[Let, ...]:
-    """The lets that `results` depend on, in their order."""
-    wanted, kept = {r for r in results if isinstance(r, str)}, []
-    for let in reversed(tuple(lets)):
-        if let.name in wanted:
-            kept.append(let)
-            wanted |= {a for a in let.arguments if isinstance(a, str)}
-    return tuple(reversed(kept))

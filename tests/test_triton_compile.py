@@ -197,6 +197,14 @@ def test_a_walk_issues_the_instructions_its_loop_shows() -> None:
     assert backward.exponentials_per_step == 3.0  # and one reciprocal square root
 
 
+def test_every_turn_of_a_walk_fetches_lines_once() -> None:
+    """Of x, low, B and C; the backward those of the output's gradient and of the saved states, too."""
+    forward, backward = compiled("cross-N1-C96-56x56-bf16-sm90")[:2]
+    for code, arrays in ((forward, 4), (backward, 6)):
+        loops = [sum(one.startswith("CCTL.E.PF1") for one in loop) for loop in innermost_loops(code.sass)]
+        assert [count for count in loops if count] == [arrays] * 4
+
+
 def test_pointwise_kernels_read_words_and_exchange_nothing() -> None:
     """Four neighbours at once of every map, however narrow its type: `merge` reads four directions' outputs."""
     merge = compiled("cross-N1-C96-56x56-bf16-sm90")[2]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from scanlang.codegen.gpu.chunks_abreast import sum_up_backward, sum_up_forward
 from scanlang.codegen.gpu.triton_helpers import LOG2_E, WARP, lane_index
 from scanlang.codegen.gpu.triton_layout import Layout, argument_name
 from scanlang.codegen.gpu.triton_terms import Terms
@@ -25,7 +26,6 @@ from scanlang.codegen.gpu.triton_text import (
     origin_text,
 )
 from scanlang.codegen.kernel import OWN, TIME, Access, Accumulate, Atom, BackwardKernel, ForwardKernel, Let, Stream
-from scanlang.codegen.segments import backward_summary, forward_summary
 
 CONSTANTS = ("STRIDE", "TURN", "SAVE")
 PLACES = ("table", "table_next", "table_after", "o_cell", "o_next", "i_step", "i_next", "states_next")
@@ -431,7 +431,7 @@ def forward_chunk(layout: Layout, kernel: ForwardKernel, name: str, steps: int) 
     at_once = layout.states * (layout.schedule.chunk // every) > MOST_SAVED
     carried = [(step_name(state, 0), step_name(state, steps)) for state in kernel.states]
     if layout.schedule.abreast > 1:
-        carried = _sum_up_forward(chunk, kernel)
+        carried = sum_up_forward(chunk, kernel)
     for step in range(steps):
         if step % every == 0 and not silent:
             for number_, state in enumerate(kernel.states):
@@ -502,7 +502,7 @@ def _walk_back(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
     layout, last = chunk.layout, chunk.steps - 1
     carried = [(step_name(name, last), name) for name in kernel.carries]
     if layout.schedule.abreast > 1:
-        carried = _sum_up_backward(chunk, kernel)
+        carried = sum_up_backward(chunk, kernel)
 
     def after(name: str, step: int) -> str:
         return step_name(name, step - 1) if step else name
@@ -517,48 +517,6 @@ def _walk_back(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
         for accumulate in kernel.accumulates:
             chunk.accumulate(after(accumulate.accumulator, step), accumulate, step)
     return carried + [(step_name(a.accumulator, last), a.accumulator) for a in kernel.accumulates]
-
-
-def _sum_up_forward(chunk: Chunk, kernel: ForwardKernel) -> list[tuple[str, str]]:
-    """What every one of the chunks abreast makes of the state, and from that the states with which it begins. Gives the names
-    of what comes to the first of them, and leaves the last."""
-    summary, steps = forward_summary(kernel), chunk.steps
-    chunk.apart = _depending(summary.body, summary.states)
-    for state, start in zip(summary.states, summary.starts, strict=True):
-        chunk.work.append(Statement(chunk.named(state, 0), chunk.full(start), frozenset()))
-    for step in range(steps):
-        for access in kernel.reads:
-            chunk.read(access, step)
-        for let in summary.body:
-            chunk.let(let, step)
-        for advance in summary.advances:
-            chunk.assign(chunk.named(advance.state, step + 1), advance.value, step)
-    made = [chunk.named(state, steps) for state in summary.states]
-    return chunk.join(made, [(state, 0) for state in kernel.states])
-
-
-def _sum_up_backward(chunk: Chunk, kernel: BackwardKernel) -> list[tuple[str, str]]:
-    """The same of the carries, which go from a chunk to the one before it."""
-    summary, last = backward_summary(chunk.layout.kernels.forward, kernel), chunk.steps - 1
-    chunk.apart = _depending(summary.backward, summary.carries)
-    for carry, start in zip(summary.carries, summary.carry_starts, strict=True):
-        chunk.work.append(Statement(chunk.named(carry, last), chunk.full(start), frozenset()))
-    for step in reversed(range(chunk.steps)):
-        for let in summary.backward:
-            chunk.let(let, step)
-        for advance in summary.carry_advances:
-            chunk.assign(chunk.named(advance.state, step - 1), advance.value, step)
-    made = [chunk.named(carry, -1) for carry in summary.carries]
-    return chunk.join(made, [(carry, last) for carry in kernel.carries])
-
-
-def _depending(lets: Iterable[Let], names: Iterable[str]) -> frozenset[str]:
-    """These names, and those of all lets that depend on them."""
-    found = set(names)
-    for let in lets:
-        if found.intersection(a for a in let.arguments if isinstance(a, str)):
-            found.add(let.name)
-    return frozenset(found)
 
 
 def _store_gradients(chunk: Chunk, kernel: BackwardKernel, step: int) -> None:

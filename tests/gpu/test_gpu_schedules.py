@@ -29,6 +29,9 @@ SCHEDULES = {
     "abreast": replace(PLAIN, abreast=4, warps=4),
     "abreast, table": replace(PLAIN, addressing="table", abreast=8, warps=8),
     "abreast, before, turns": replace(PLAIN, merge="turns", products="before", abreast=2, warps=2),
+    "fetch": replace(PLAIN, fetch=True),
+    "fetch, table, ahead": replace(PLAIN, addressing="table", ahead=True, fetch=True),
+    "fetch, abreast, before": replace(PLAIN, products="before", abreast=4, warps=4, fetch=True),
     "before, turns": replace(PLAIN, merge="turns", products="before"),
 }
 
